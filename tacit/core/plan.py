@@ -1,0 +1,133 @@
+"""A plan is a value: it prints, hashes, reads from and writes to TOML, and refuses contradictions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from tacit.core.protocols import Aggregator, Algorithm, Model, Partition, SecureSum, Source, Trainer, Transform
+from tacit.core.toml import dumps
+from tacit.core.values import PlanError
+
+SAMPLING = ("fixed", "poisson")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that parties must agree on to train one model, and what to compare it with.
+
+    Raises:
+        PlanError: two parts contradict each other; the message names both and a way out.
+    """
+
+    name: str = "federated"  # the key of this training in the report
+    data: Source
+    clients: Partition  # who is a client, and which node hosts it
+    model: Model
+    algorithm: Algorithm
+    rounds: int = 10
+    cohort: int = 0  # expected clients per round; 0 = all of them
+    sampling: str = "fixed"  # "fixed" size or "poisson": every client joins by its own coin
+    protect: tuple[Transform, ...] = ()  # clients encode in order, the server decodes in reverse order
+    aggregator: Aggregator | None = None  # None = the sum
+    secure_sum: SecureSum | None = None  # None = the server sees each node's sum
+    trainer: Trainer | None = None  # None = the fastest that serves the work
+    seed: int = 0  # of initial values, batches and negatives; of cohorts and noise only under `simulation`
+    simulation: bool = False  # True = cohorts, noise and masks are drawn from the seed: reproducible, protects nobody
+    dropout: float = 0.0  # simulated share of a cohort that vanishes after sharing keys; 0 between real parties
+    select: str = "last"  # which round's model is kept: "last", or "best" on validation
+    baselines: tuple[str, ...] = ()  # models to show beside it, by name
+    also: tuple[Plan, ...] = ()  # further trainings on the same data, each named
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_parts()
+        self._check_protection()
+        names = [self.name, *(other.name for other in self.also)]
+        if len(set(names)) != len(names):
+            raise PlanError(f"every training of a plan needs its own name, got {names}")
+        for other in self.also:
+            if other.also:
+                raise PlanError(f"{other.name!r} stands under `also`, so it cannot have an `also` of its own")
+            if (other.data, other.clients) != (self.data, self.clients):
+                raise PlanError(f"{other.name!r} must use the data and clients of {self.name!r}, so that they compare")
+
+    def _check_numbers(self) -> None:
+        if self.rounds < 1:
+            raise PlanError(f"rounds must be at least 1, got {self.rounds}")
+        if self.cohort < 0:
+            raise PlanError(f"cohort must be 0 (everyone) or a number of clients, got {self.cohort}")
+        if self.sampling not in SAMPLING:
+            raise PlanError(f"sampling must be one of {SAMPLING}, got {self.sampling!r}")
+        if self.sampling == "poisson" and self.cohort == 0:
+            raise PlanError("Poisson sampling needs cohort = the expected number of clients per round, got 0")
+        if not 0.0 <= self.dropout < 1.0:
+            raise PlanError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.select not in ("last", "best"):
+            raise PlanError(f"select must be 'last' or 'best', got {self.select!r}")
+
+    def _check_parts(self) -> None:
+        if self.model.serves != self.data.gives:
+            raise PlanError(
+                f"{type(self.model).__name__} learns from {self.model.serves}, but {type(self.data).__name__} gives "
+                f"{self.data.gives}. Choose another model or other data."
+            )
+        if (why := self.algorithm.refuses(self.model)) is not None:
+            raise PlanError(why)
+        if self.trainer is not None:
+            for round in (1, self.rounds):
+                if (why := self.trainer.refuses(self.algorithm.work(self.model, round))) is not None:
+                    raise PlanError(why)
+
+    def _check_protection(self) -> None:
+        each = self.aggregator is not None and self.aggregator.sees == "each"
+        if self.secure_sum is not None and each:
+            raise PlanError(
+                f"{self.aggregator!r} needs each client's update, but a secure sum shows the server only the sum. "
+                "Use an aggregator that sees the sum, or drop secure_sum."
+            )
+        if self.secure_sum is not None and 0 < self.cohort < self.secure_sum.minimum:
+            raise PlanError(
+                f"the secure sum opens no fewer than {self.secure_sum.minimum} contributions, but the cohort is "
+                f"{self.cohort}. Raise the cohort or lower the minimum."
+            )
+        noisy = [t for t in self.protect if t.noisy]
+        if noisy and each:
+            raise PlanError(
+                f"{noisy[0]!r} is calibrated to the sensitivity of a sum, but {self.aggregator!r} does not sum. "
+                "Aggregate by a sum, or drop the noise."
+            )
+        for index, transform in enumerate(self.protect):
+            if transform.noisy and not any(t.bound is not None for t in self.protect[:index]):
+                raise PlanError(f"{transform!r} needs a bounded contribution: put a Clip before it in `protect`")
+        if len(noisy) > 1:
+            raise PlanError("one plan may hold one noise mechanism; split other releases into trainings of their own")
+        if noisy and self.select == "best":
+            raise PlanError(
+                "select = 'best' reads customers' validation items, which spends privacy that nobody counted. "
+                "A plan with noise keeps its last round: set select = 'last'."
+            )
+        if noisy and self.algorithm.weighting != "uniform":
+            raise PlanError(
+                f"{self.algorithm!r} weighs clients by rows, but client-level noise is calibrated to equal weights. "
+                "Set weighting = 'uniform'."
+            )
+
+    @property
+    def clip_norm(self) -> float | None:
+        """L2 bound of one client's contribution, if the plan sets one."""
+        bounds = [t.bound for t in self.protect if t.bound is not None]
+        return min(bounds) if bounds else None
+
+    @property
+    def noise(self) -> Transform | None:
+        """The noise mechanism, if there is one."""
+        return next((t for t in self.protect if t.noisy), None)
+
+    def toml(self) -> str:
+        """Canonical TOML: what `tacit run` reads, and what the digest is taken of."""
+        return dumps(self)
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical TOML, in hex; goes with every request and into the ledger."""
+        return hashlib.sha256(self.toml().encode()).hexdigest()

@@ -1,0 +1,32 @@
+"""All nodes in this process: a request is a function call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tacit.core.protocols import Answer
+from tacit.core.values import Address, Reply, Request
+
+
+class InProcess:
+    """Calls each node's worker in turn, when its reply is asked for: only one reply exists at a time."""
+
+    def __init__(self, workers: Mapping[str, Answer]) -> None:
+        self._workers = dict(workers)
+        self._pending: dict[Address, Request] = {}
+
+    def nodes(self) -> Mapping[str, int]:
+        """Node -> number of clients it hosts."""
+        return {name: worker.clients for name, worker in self._workers.items()}
+
+    def send(self, requests: Mapping[Address, Request]) -> None:
+        """Queue requests; those of an earlier call that were not answered are dropped."""
+        self._pending = dict(requests)
+
+    def receive(self, deadline: float | None = None) -> Iterator[tuple[Address, Reply]]:
+        """Answers in the order of the requests; a silent party is missing. A function call needs no deadline."""
+        pending, self._pending = self._pending, {}
+        for address, request in pending.items():
+            reply = self._workers[address.split("/", 1)[0]](address, request)
+            if reply is not None:
+                yield address, reply

@@ -1,0 +1,1 @@
+"""Fused kernels for built-in models, compiled by Numba and cached."""

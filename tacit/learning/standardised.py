@@ -1,0 +1,65 @@
+"""Federated standardisation: the first round sums columns and their squares, then the inner algorithm learns.
+
+The variance is mean square minus squared mean in float64; columns with mean^2 >> variance lose digits (sharp-edges.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tacit.core.protocols import Algorithm, LocalWork, LossModel, Model, Statistics
+from tacit.core.values import Params, Population, Schema, State
+from tacit.learning.fedavg import FedAvg
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMoments:
+    """Count, sum and sum of squares of each column: sums over rows, so sums over clients."""
+
+    def sums(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
+        """count (), sum (features,), square (features,), float64."""
+        x = np.asarray(clients.fields["x"], np.float64)
+        return {"count": np.asarray(float(len(x))), "sum": x.sum(axis=0), "square": np.square(x).sum(axis=0)}, dict(own)
+
+
+@dataclass(frozen=True, slots=True)
+class Standardised:
+    """Round 1 sets the model's mean and scale from federated moments; the other rounds belong to `inner`."""
+
+    inner: Algorithm = FedAvg()
+
+    @property
+    def weighting(self) -> str:
+        """As the inner algorithm."""
+        return self.inner.weighting
+
+    def refuses(self, model: Model) -> str | None:
+        """Models without a mean and scale to set."""
+        if not (isinstance(model, LossModel) and {"mean", "scale"} <= set(model.constants)):
+            return f"Standardised sets the constants mean and scale, but {type(model).__name__} has none"
+        return self.inner.refuses(model)
+
+    def private(self, model: Model) -> tuple[str, ...]:
+        """As the inner algorithm."""
+        return self.inner.private(model)
+
+    def init(self, model: Model, schema: Schema, seed: int) -> State:
+        """As the inner algorithm."""
+        return self.inner.init(model, schema, seed)
+
+    def work(self, model: Model, round: int) -> LocalWork | Statistics:
+        """Moments in round 1, then the inner work."""
+        return ColumnMoments() if round == 1 else self.inner.work(model, round - 1)
+
+    def update(self, state: State, model: Model, total: Params, clients: float, round: int) -> State:
+        """Mean and standard deviation in round 1 (a constant column keeps scale 1), then the inner update."""
+        if round > 1:
+            return self.inner.update(state, model, total, clients, round - 1)
+        count = max(float(total["count"]), 1.0)
+        mean = total["sum"] / count
+        scale = np.sqrt(np.maximum(total["square"] / count - mean**2, 0.0))
+        scale = np.where(scale > 1e-6, scale, 1.0)
+        shared = {**state.shared, "mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
+        return State(shared, state.server)

@@ -1,0 +1,80 @@
+"""Logistic regression on standardised columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from tacit.core.protocols import Tree
+from tacit.core.values import Array, Params, Population, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class LogisticRegression:
+    """p(y = 1 | x) = sigmoid(weight . (x - mean) / scale + bias), with an L2 penalty on the weights."""
+
+    l2: float = 0.0  # penalty on each example's loss: l2 / 2 * |weight|^2
+
+    def __post_init__(self) -> None:
+        if self.l2 < 0.0:
+            raise ValueError(f"l2 must be at least 0, got {self.l2}")
+
+    @property
+    def serves(self) -> Literal["interactions", "tabular"]:
+        """Tabular data."""
+        return "tabular"
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Nothing stays local."""
+        return ()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Column means and scales are set once, not trained."""
+        return ("mean", "scale")
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The intercept: what a client may keep for itself without leaving the common direction."""
+        return ("bias",)
+
+    @property
+    def tables(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    @property
+    def negatives(self) -> int:
+        """Rows are examples."""
+        return 0
+
+    def init(self, schema: Schema, seed: int) -> Params:
+        """weight (features,), bias (), mean (features,), scale (features,), float32."""
+        zeros = np.zeros(schema.features, np.float32)
+        return {"weight": zeros, "bias": np.zeros((), np.float32), "mean": zeros, "scale": np.ones_like(zeros)}
+
+    def loss(self, params: Tree, batch: Tree) -> torch.Tensor:
+        """(batch,) logistic loss of y in {0, 1} given x (batch, features)."""
+        score = ((batch["x"] - params["mean"]) / params["scale"]) @ params["weight"] + params["bias"]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(score, batch["y"], reduction="none")
+        return loss + 0.5 * self.l2 * torch.square(params["weight"]).sum(-1)
+
+    def gradients(self, params: Tree, batch: Tree, weight: torch.Tensor) -> Tree:
+        """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c, shaped as the stacked parameters."""
+        x_CBF = (batch["x"] - params["mean"].unsqueeze(1)) / params["scale"].unsqueeze(1)
+        score_CB = torch.bmm(x_CBF, params["weight"].unsqueeze(-1)).squeeze(-1) + params["bias"].unsqueeze(-1)
+        error_CB = (torch.sigmoid(score_CB) - batch["y"]) * weight
+        slope = torch.bmm(error_CB.unsqueeze(1), x_CBF).squeeze(1)
+        return {"weight": slope + self.l2 * weight.sum(1, keepdim=True) * params["weight"], "bias": error_CB.sum(1)}
+
+    def probabilities(self, shared: Params, own: Params, clients: Population) -> Array:
+        """(rows,) float32; a private bias, where an algorithm kept one, is each owner's."""
+        x = (clients.fields["x"] - shared["mean"]) / shared["scale"]
+        bias = own["bias"][clients.owner()] if "bias" in own else shared["bias"]
+        weight = own["weight"][clients.owner()] if "weight" in own else shared["weight"]
+        return np.asarray(1.0 / (1.0 + np.exp(-(np.sum(x * weight, axis=1) + bias))), np.float32)

@@ -1,0 +1,42 @@
+"""Bound each client's contribution, without noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tacit.core.protocols import Randomness
+from tacit.core.values import Event, Vector
+from tacit.privacy.clip import clipped
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Scale each contribution to L2 norm at most `norm`; bounds what one client can do, hides nothing."""
+
+    norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.norm > 0.0:
+            raise ValueError(f"Clip needs norm > 0, got {self.norm}")
+
+    @property
+    def bound(self) -> float | None:
+        """L2 norm that no encoded contribution exceeds."""
+        return self.norm
+
+    @property
+    def noisy(self) -> bool:
+        """Clipping alone is not private."""
+        return False
+
+    def encode(self, x: Vector, source: Randomness) -> Vector:
+        """The contribution, scaled back into the ball."""
+        return clipped(x, self.norm)
+
+    def decode(self, total: Vector, source: Randomness) -> Vector:
+        """The sum, unchanged."""
+        return total
+
+    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+        """No privacy event: nothing is protected."""
+        return None

@@ -1,0 +1,69 @@
+"""The Gaussian mechanism on the sum, at the level of the client.
+
+H. B. McMahan, D. Ramage, K. Talwar, L. Zhang: "Learning Differentially Private Recurrent Language Models", ICLR 2018,
+https://arxiv.org/abs/1710.06963, Algorithm 1. Differs from the paper: the sum is divided by the expected cohort where
+an algorithm divides at all, and epsilon is composed by privacy loss distributions instead of the moments accountant.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tacit.core.protocols import Randomness
+from tacit.core.values import Event, Vector
+from tacit.privacy.clip import clipped
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """Clip each client to L2 norm `clip_norm`, add normal noise of `noise_multiplier * clip_norm` to the sum once.
+
+    Guarantees:
+        the noise on each coordinate has mean 0 and standard deviation noise_multiplier * clip_norm.
+        one client moves the sum before noise by at most clip_norm in L2.
+    """
+
+    clip_norm: float = 1.0
+    noise_multiplier: float = 1.0  # noise standard deviation / clip norm, dimensionless; 0 = from `epsilon`
+    epsilon: float = 0.0  # target; used only when noise_multiplier is 0
+    delta: float = 1e-5  # of the stated (epsilon, delta); take it well below 1 / clients
+
+    def __post_init__(self) -> None:
+        if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
+            raise ValueError(f"Gaussian needs a finite clip_norm > 0, got {self.clip_norm}")
+        if self.noise_multiplier < 0.0 or (self.noise_multiplier == 0.0 and not self.epsilon > 0.0):
+            raise ValueError(
+                f"Gaussian needs noise_multiplier > 0, or noise_multiplier = 0 and a target epsilon > 0, got "
+                f"noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
+            )
+        if self.noise_multiplier > 0.0 and self.epsilon > 0.0:
+            raise ValueError(
+                f"Gaussian takes noise_multiplier or epsilon, not both, got {self.noise_multiplier} and {self.epsilon}"
+            )
+        if not 0.0 < self.delta < 1.0:
+            raise ValueError(f"Gaussian needs 0 < delta < 1, got {self.delta}")
+
+    @property
+    def bound(self) -> float | None:
+        """L2 norm that no encoded contribution exceeds."""
+        return self.clip_norm
+
+    @property
+    def noisy(self) -> bool:
+        """Decoding adds noise that the accountant charges."""
+        return True
+
+    def encode(self, x: Vector, source: Randomness) -> Vector:
+        """The contribution, scaled back into the ball."""
+        return clipped(x, self.clip_norm)
+
+    def decode(self, total: Vector, source: Randomness) -> Vector:
+        """The sum with noise: (d,) float64."""
+        if self.noise_multiplier == 0.0:
+            raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
+        return total + (self.noise_multiplier * self.clip_norm) * source.normal(len(total))
+
+    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+        """What one round costs."""
+        return Event("gaussian", self.noise_multiplier, sampling, sampling_rate)
