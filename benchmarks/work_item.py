@@ -12,7 +12,7 @@ import argparse
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -86,9 +86,15 @@ class WorkItem:
     def save(self, path: Path) -> None:
         """Write the job as an uncompressed .npz without pickles."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"name": np.array(self.name), "batch": np.array(self.batch), "rate": np.array(self.learning_rate)}
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **header, **self.arrays())
+        np.savez(
+            partial,
+            allow_pickle=False,
+            name=np.array(self.name),
+            batch=np.array(self.batch),
+            rate=np.array(self.learning_rate),
+            **self.arrays(),
+        )
         partial.replace(path)
 
     @classmethod
@@ -117,7 +123,8 @@ class WorkItem:
 def _positives_per_client(rng: np.random.Generator, clients: int) -> npt.NDArray[np.int64]:
     """Long-tailed activity like MovieLens 100K's: about 106 on average, median near 73, 21 to 737."""
     counts = np.rint(np.exp(np.log(70.0) + 0.905 * rng.standard_normal(clients)))
-    return np.clip(counts, 21, 737).astype(np.int64)
+    positives: npt.NDArray[np.int64] = np.clip(counts, 21, 737).astype(np.int64)
+    return positives
 
 
 def recommender_job(
@@ -153,9 +160,14 @@ def recommender_job(
 
 
 def tabular_job(
-    name: Literal["mlp", "lr"], clients: int = 1_000, rows: int = 100, features: int = 30, seed: int = 12
+    name: Literal["mlp", "lr"], clients: int = 1_000, rows: int = 100, features: int = 30, seed: int = 176
 ) -> WorkItem:
-    """Silos whose features are shifted against each other, with a curved rule for the label; batch 25."""
+    """Silos whose features are shifted against each other, with a curved rule for the label; batch 25.
+
+    The seed is chosen, not taken: in the first two rounds of `mlp` no hidden unit comes nearer to the kink of its
+    ReLU than 7e-7 (one of 400 seeds; usually 1e-7 or less). Nearer than float32's rounding, two right systems may
+    fall on different sides of it, and their models then differ by 5e-6 with nothing wrong.
+    """
     rng = np.random.default_rng(seed)
     shift = rng.standard_normal((clients, 1, features)) * 0.3
     values = rng.standard_normal((clients, rows, features)) + shift
@@ -204,10 +216,11 @@ def tile(work: WorkItem, clients: int) -> WorkItem:
     lengths = np.tile(np.diff(work.offsets), times)[:clients]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     whole, rest = divmod(int(offsets[-1]), len(work.labels))
+    inputs: Any = np.concatenate([work.inputs] * whole + [work.inputs[:rest]])
     return replace(
         work,
         offsets=offsets,
-        inputs=np.concatenate([work.inputs] * whole + [work.inputs[:rest]]),
+        inputs=inputs,
         labels=np.concatenate([work.labels] * whole + [work.labels[:rest]]),
         private={name: np.concatenate([value] * times)[:clients] for name, value in work.private.items()},
     )

@@ -16,13 +16,17 @@ THREAD_SWITCHES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One run: a job, how many clients take part per round, and how many rounds are timed after the first."""
+    """One run: a job, how many clients take part per round, and how many rounds are timed after the first.
+
+    `nodes` is for a system whose simulated nodes are something apart from the job's clients (Flower).
+    """
 
     work: JobName
     cohort: int
     rounds: int
     threads: int
     core: int
+    nodes: int
     out: Path
     data: Path
     model: Path
@@ -44,6 +48,7 @@ def parse(description: str, environment: Mapping[str, str]) -> Command:
     parser.add_argument("--rounds", type=int, default=2, help="timed rounds, after one that is not timed")
     parser.add_argument("--threads", type=int, default=1, help="threads of the tensor library")
     parser.add_argument("--core", type=int, default=-1, help="core to pin to (default: the last one allowed)")
+    parser.add_argument("--nodes", type=int, default=0, help="simulated nodes, Flower only (default: one per client)")
     parser.add_argument("--out", type=Path, required=True, help="file for the JSON object, also printed")
     parser.add_argument("--data", type=Path, help="job file (default: .bench/work/WORK-VERSION.npz, drawn if missing)")
     parser.add_argument("--model", type=Path, help="file for the model after two rounds (default: beside --out)")
@@ -67,6 +72,7 @@ def parse(description: str, environment: Mapping[str, str]) -> Command:
         rounds=options.rounds,
         threads=options.threads,
         core=core,
+        nodes=options.nodes or clients,
         out=options.out.resolve(),
         data=data,
         model=(options.model or options.out.with_suffix(".model.npz")).resolve(),

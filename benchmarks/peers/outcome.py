@@ -20,13 +20,18 @@ from benchmarks.work_item import WorkItem
 def save_model(path: Path, parameters: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Write the global parameters under their names in the job, for `compare`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{name: np.asarray(value, np.float32) for name, value in parameters.items()})
+    np.savez(path, allow_pickle=False, **{name: np.asarray(value, np.float32) for name, value in parameters.items()})
 
 
 def report(
-    command: Command, work: WorkItem, clock: Clock, system: str, version: str, libraries: Mapping[str, str],
+    command: Command,
+    work: WorkItem,
+    clock: Clock,
+    system: str,
+    version: str,
+    libraries: Mapping[str, str],
     children_mb: float = 0.0,
-) -> None:  # fmt: skip
+) -> None:
     """Write and print the JSON object; the first lap of the clock is given apart and enters no rate."""
     cpu, wall = clock.cpu[1:], clock.wall[1:]
     outcome = {

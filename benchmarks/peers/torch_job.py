@@ -41,7 +41,7 @@ def client_tensors(work: WorkItem, client: int) -> Batch:
 def client_batches(work: WorkItem, client: int) -> list[Batch]:
     """The client's batches, as views."""
     inputs, labels = client_tensors(work, client)
-    return list(zip(inputs.split(work.batch), labels.split(work.batch), strict=True))
+    return list(zip(torch.split(inputs, work.batch), torch.split(labels, work.batch), strict=True))
 
 
 def initial_shared(work: WorkItem) -> dict[str, Tensor]:

@@ -36,7 +36,10 @@ class Plan:
     simulation: bool = False  # True = cohorts, noise and masks are drawn from the seed: reproducible, protects nobody
     dropout: float = 0.0  # simulated share of a cohort that vanishes after sharing keys; 0 between real parties
     select: str = "last"  # which round's model is kept: "last", or "best" on validation
-    baselines: tuple[str, ...] = ()  # models to show beside it, by name
+    split_seed: int = 0  # of what is held out and of evaluation negatives
+    draws: int = 5  # draws of 99 evaluation negatives, whose metrics are averaged
+    folds: int = 0  # tabular data without a published split: cross-validation folds; 0 = one hold-out
+    baselines: tuple[Model, ...] = ()  # models to show beside it, learned without protection
     also: tuple[Plan, ...] = ()  # further trainings on the same data, each named
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class Plan:
             raise PlanError("Poisson sampling needs cohort = the expected number of clients per round, got 0")
         if not 0.0 <= self.dropout < 1.0:
             raise PlanError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.draws < 1 or self.folds < 0 or self.folds == 1:
+            raise PlanError(f"draws must be at least 1 and folds 0 or at least 2, got {self.draws} and {self.folds}")
         if self.select not in ("last", "best"):
             raise PlanError(f"select must be 'last' or 'best', got {self.select!r}")
 
@@ -72,6 +77,9 @@ class Plan:
                 f"{type(self.model).__name__} learns from {self.model.serves}, but {type(self.data).__name__} gives "
                 f"{self.data.gives}. Choose another model or other data."
             )
+        for baseline in self.baselines:
+            if baseline.serves != self.data.gives:
+                raise PlanError(f"baseline {baseline!r} learns from {baseline.serves}, the data give {self.data.gives}")
         if (why := self.algorithm.refuses(self.model)) is not None:
             raise PlanError(why)
         if self.trainer is not None:

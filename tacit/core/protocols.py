@@ -85,7 +85,8 @@ class Recommender(Protocol):
 class Classifier(Protocol):
     """Probability of the positive class for each row, on the row owner's side."""
 
-    def probabilities(self, shared: Params, own: Params, clients: Population) -> Array: ...  # (rows,)
+    def probabilities(self, shared: Params, own: Params, history: Population, rows: Population) -> Array: ...
+    # (rows,); `history` holds the same clients' training rows, which a model of interactions reads
 
 
 @runtime_checkable

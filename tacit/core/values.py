@@ -48,6 +48,7 @@ class Schema:
     kind: str  # "interactions" or "tabular"
     items: int = 0  # catalogue size, for interactions
     features: int = 0  # number of encoded feature columns, for tabular data
+    item_features: Array | None = field(default=None, compare=False, repr=False)  # (items, f) public facts of items
 
     def __post_init__(self) -> None:
         if self.kind not in ("interactions", "tabular"):
@@ -65,6 +66,7 @@ class Population:
     schema: Schema
     offsets: Array  # (clients + 1,) int64, from 0 to rows
     fields: Batch
+    first: int = 0  # number of the first client among all clients, so that seeds do not depend on who hosts it
 
     def __post_init__(self) -> None:
         rows = int(self.offsets[-1]) if len(self.offsets) else -1

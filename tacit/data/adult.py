@@ -37,5 +37,7 @@ class Adult:
         place = locate("adult", ("uci-adult", "census-income"), files, folders, advice)
         mapping = built_in("adult")
         parts = [from_file(need(place, file), mapping, file) for file in files]
-        note = f"UCI Adult: {sum(len(part) for part in parts):,} persons of the 1994 US census, with the published split"
+        note = (
+            f"UCI Adult: {sum(len(part) for part in parts):,} persons of the 1994 US census, with the published split"
+        )
         return concatenate("adult", parts, split=(TRAIN, TEST), note=note)

@@ -216,7 +216,8 @@ def favourites(data: Interactions) -> Array:
     average = counts.sum(0) / max(1.0, counts.sum())
     total = np.maximum(1.0, counts.sum(1, keepdims=True))
     excess = (counts / total - average) * np.sqrt(total / np.maximum(average, 1e-12))
-    return np.argmax(excess, axis=1)
+    favourite: Array = np.argmax(excess, axis=1)
+    return favourite
 
 
 def _fill(owner: Array, parties: int) -> Array:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tacit.core.values import Array, DataError
+from tacit.data.item_features import item_features
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -101,6 +102,10 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.customer)
+
+    def item_features(self) -> Array | None:
+        """(items, f) float32 public facts of the catalogue: categories, and eras from titles that end in a year."""
+        return item_features(self.items, self.titles, self.categories)
 
     def __repr__(self) -> str:
         """Shows sizes only: rows and attributes are personal data."""

@@ -33,7 +33,7 @@ def age_bands(ages: Sequence[int] | Array) -> Array:
 
 
 def regions(zips: Sequence[str]) -> Array:
-    """"zip 0" to "zip 9", the United States' ten postal areas, or "other" where the code has not five digits."""
+    """ "zip 0" to "zip 9", the United States' ten postal areas, or "other" where the code has not five digits."""
     return np.array([f"zip {code[0]}" if code[:5].isdecimal() and len(code) >= 5 else "other" for code in zips])
 
 

@@ -76,7 +76,9 @@ def temporal(data: Interactions, share: float = 0.2, seed: int = 0) -> Temporal:
     order = _order(data, seed_of("temporal", seed))
     sizes = np.bincount(data.customer, minlength=data.customers)
     held = np.floor(sizes * share + 1e-9).astype(np.int64)  # 1e-9: 100 rows x 0.29 are 29, not 28
-    place = np.arange(len(data)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # place of each ordered row in its customer
+    place = np.arange(len(data)) - np.repeat(
+        np.cumsum(sizes) - sizes, sizes
+    )  # place of each ordered row in its customer
     late = place >= np.repeat(sizes - held, sizes)
     note = f"the last {share:.0%} of each customer's rows"
     if not data.order_known:
@@ -94,7 +96,7 @@ def population(data: Interactions, rows: Array) -> Population:
     if data.time is not None:
         fields["time"] = data.time[index]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return Population(Schema("interactions", items=data.items), offsets, fields)
+    return Population(Schema("interactions", items=data.items, item_features=data.item_features()), offsets, fields)
 
 
 def holdout(data: Tabular, share: float = 0.2, seed: int = 0) -> tuple[Array, Array]:

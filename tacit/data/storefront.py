@@ -2,14 +2,21 @@
 
 Customers belong to taste segments whose shares differ strongly by region and mildly by age band and gender, so that
 stores by region are not alike (non-IID). A customer's taste is its segment's plus its own; an item's character is its
-category's plus its own. What a customer takes is drawn without replacement by popularity and fit (Gumbel-top-k: W. Kool,
-H. van Hoof and M. Welling, ICML 2019, https://arxiv.org/abs/1903.06059); the rating grows with quality, fit and the
-customer's mildness.
+category's plus its own. What a customer takes is drawn without replacement by popularity and fit (Gumbel-top-k:
+W. Kool, H. van Hoof and M. Welling, ICML 2019, https://arxiv.org/abs/1903.06059); the rating grows with quality, fit
+and the customer's mildness.
 
-Calibrated to MovieLens 100K (marginals of both, measured with seed 0):
+Calibrated to MovieLens 100K. Both were measured as in tests/data/test_storefront.py; the storefront has 1,000
+customers, 800 items and seed 0:
 
 | marginal | MovieLens 100K | storefront |
 |---|---|---|
+| ratings per customer: fewest, median, mean | 20, 65, 106 | 20, 65.5, 104 |
+| Gini of ratings per customer; per item | 0.472; 0.629 | 0.455; 0.616 |
+| share of ratings on the most popular tenth of items | 0.427 | 0.369 |
+| share of customers who rated the most popular item | 0.618 | 0.633 |
+| ratings 1 to 5, % | 6.1, 11.4, 27.1, 34.2, 21.2 | the same |
+| leave-one-out HR@10, 99 negatives: popularity; 50 nearest items | 0.41; 0.60 | 0.46; 0.69 |
 """
 
 from __future__ import annotations
@@ -29,8 +36,9 @@ AGE_BANDS = {"18-24": 0.20, "25-34": 0.33, "35-44": 0.22, "45-54": 0.15, "55+": 
 GENDERS = {"female": 0.5, "male": 0.5}
 REGIONS = {"north": 0.30, "east": 0.22, "south": 0.20, "west": 0.16, "islands": 0.12}
 CATEGORIES = (
-    "books", "music", "films", "games", "toys", "garden", "kitchen", "sports", "outdoor", "fashion", "beauty", "gadgets",
-)  # fmt: skip
+    *("books", "music", "films", "games", "toys", "garden"),
+    *("kitchen", "sports", "outdoor", "fashion", "beauty", "gadgets"),
+)
 HISTOGRAM = (0.061, 0.114, 0.271, 0.342, 0.212)  # share of the ratings 1 to 5, as in MovieLens 100K
 SEGMENTS = 8
 FACTORS = 8  # dimensions of taste
@@ -65,8 +73,10 @@ class Storefront:
         generator = np.random.default_rng(seed_of("storefront", self.customers, self.items, self.seed))
         kind, second, character = _catalogue(generator, self.items)
         attributes, taste = _people(generator, self.customers)
-        popularity = 2.0 * generator.permutation(-np.log((np.arange(self.items) + 12.0) / self.items))
-        quality = generator.normal(size=self.items) + 0.3 * (popularity - popularity.mean())
+        popularity = (
+            -10.0 * generator.permutation(self.items) / self.items
+        )  # MovieLens' counts fall about exponentially with rank
+        quality = generator.normal(size=self.items) + 0.28 * (popularity - popularity.mean())
         activity = _activity(generator, self.customers, self.items)
         customer = np.repeat(np.arange(self.customers, dtype=np.int32), activity)
         item = _choose(generator, taste, character, popularity, activity)
@@ -117,8 +127,9 @@ def _people(generator: np.random.Generator, customers: int) -> tuple[dict[str, A
 def _activity(generator: np.random.Generator, customers: int, items: int) -> Array:
     """(customers,) rows of each: at least FEWEST, median about 65, at most 45 % of the catalogue."""
     most = max(FEWEST, int(0.45 * items))
-    draws = FEWEST + np.exp(np.log(45.0) + 1.5 * generator.normal(size=customers))
-    return np.minimum(draws, most).astype(np.int64)
+    draws = FEWEST + np.exp(np.log(45.0) + 1.4 * generator.normal(size=customers))
+    counts: Array = np.minimum(draws, most).astype(np.int64)
+    return counts
 
 
 def _choose(
@@ -129,11 +140,13 @@ def _choose(
     chosen = []
     for low in range(0, len(taste), max(1, BLOCK // items)):
         block = slice(low, low + max(1, BLOCK // items))
-        appeal = popularity + 3.0 * (taste[block] @ character.T) + generator.gumbel(size=(len(taste[block]), items))
-        order = np.argsort(-appeal, axis=1, kind="stable").astype(np.int32)
+        appeal = popularity + 5.0 * (taste[block] @ character.T) + generator.gumbel(size=(len(taste[block]), items))
+        order = np.argsort(-appeal, axis=1)
         for ranked, count in zip(order, activity[block], strict=True):
-            chosen.append(generator.permutation(ranked[:count]))
-    return np.concatenate(chosen)
+            taken = ranked[:count]
+            # Well-known items come first, as in MovieLens, so that the held-out last one is not simply popular.
+            chosen.append(taken[np.argsort(generator.gumbel(size=count) - 0.3 * popularity[taken])])
+    return np.concatenate(chosen).astype(np.int32)
 
 
 def _stars(liking: Array) -> Array:
@@ -148,4 +161,5 @@ def _times(generator: np.random.Generator, activity: Array) -> Array:
     gaps = generator.exponential(YEAR_SECONDS / 400, int(activity.sum()))
     total = np.cumsum(gaps)
     first = np.cumsum(activity) - activity
-    return (START + joined + total - np.repeat(total[first], activity)).astype(np.int64)
+    times: Array = (START + joined + total - np.repeat(total[first], activity)).astype(np.int64)
+    return times

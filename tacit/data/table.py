@@ -125,9 +125,10 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f". None of its {len(known)} columns is named alike: check the first line, or the mapping."
 
 
-def level(text: str) -> str:
-    """A category's level, so that "1.0" and "1" are the same one."""
-    return text.split(".")[0] if _WHOLE.fullmatch(text) else text
+def levels(cells: Sequence[str]) -> list[str]:
+    """Each cell's level, so that "1.0" and "1" are the same one."""
+    known = {cell: cell.split(".")[0] if _WHOLE.fullmatch(cell) else cell for cell in set(cells)}
+    return [known[cell] for cell in cells]
 
 
 def _text(cell: Any) -> str:

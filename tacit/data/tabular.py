@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tacit.core.values import Array, DataError, Population, Schema
+from tacit.core.values import Array, DataError
 
 TRAIN, TEST = 0, 1
 
@@ -56,19 +56,6 @@ class Tabular:
         holders = len(np.unique(self.institution))
         return f"Tabular({self.name!r}, {len(self)} rows, {len(self.names)} features, {holders} institutions)"
 
-    def population(self, rows: Array, owners: Array, clients: int) -> Population:
-        """These rows grouped by their owner: `owners` (len(rows),) in [0, clients). Keeps the rows' order inside.
-
-        Raises:
-            DataError: an owner is out of range.
-        """
-        if len(owners) != len(rows) or (len(owners) and not 0 <= owners.min() <= owners.max() < clients):
-            raise DataError(f"{self.name}: one owner from 0 to {clients - 1} is needed for each of {len(rows)} rows")
-        index = np.asarray(rows)[np.argsort(owners, kind="stable")]
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=clients))]).astype(np.int64)
-        schema = Schema("tabular", features=len(self.names))
-        return Population(schema, offsets, {"x": self.x[index], "y": self.y[index]})
-
 
 def concatenate(name: str, parts: Sequence[Tabular], split: Sequence[int] | None = None, note: str = "") -> Tabular:
     """Parts with the same features, end to end; `split` gives each part's side (0 train, 1 test), if it is published.
@@ -79,7 +66,9 @@ def concatenate(name: str, parts: Sequence[Tabular], split: Sequence[int] | None
     first = parts[0]
     for part in parts[1:]:
         if part.names != first.names or set(part.sensitive) != set(first.sensitive):
-            raise DataError(f"{name}: its parts have different columns; list the levels of every category in the mapping")
+            raise DataError(
+                f"{name}: its parts have different columns; list the levels of every category in the mapping"
+            )
     sides = None if split is None else np.repeat(np.array(split, np.int8), [len(part) for part in parts])
     return Tabular(
         name=name,

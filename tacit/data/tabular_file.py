@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from tacit.core.values import Array, DataError
 from tacit.data import delimited
 from tacit.data.frames import from_native, is_parquet, read_parquet
 from tacit.data.locate import find_file
-from tacit.data.table import Table, floats, level
+from tacit.data.table import Table, floats, levels
 from tacit.data.tabular import Tabular
 from tacit.data.tabular_mapping import TabularMapping, read_mapping
 
@@ -79,9 +80,9 @@ def _build(table: Table, mapping: TabularMapping, name: str, institution: str) -
             blocks.append(_numbers(table, mapping, column, cells[column], kept)[:, None])
             names.append(column)
         elif column in mapping.categorical:
-            levels, block = _one_hot(table, mapping.categorical[column], column, cells[column], kept)
+            found, block = _one_hot(table, mapping.categorical[column], column, cells[column], kept)
             blocks.append(block)
-            names += [f"{column}={one}" for one in levels]
+            names += [f"{column}={one}" for one in found]
     holders = _holders(table, cells[mapping.institution], kept) if mapping.institution else None
     told = [f"{len(kept):,} rows of {name}"] + ([f"{dropped:,} with a missing cell left out"] if dropped else [])
     return Tabular(
@@ -130,27 +131,27 @@ def _one_hot(
     table: Table, listed: Sequence[str], column: str, cells: Sequence[str], kept: Sequence[int]
 ) -> tuple[list[str], Array]:
     """The levels, and (kept, levels) with a single 1 in each row."""
-    values = [level(cells[row]) for row in kept]
-    levels = [level(one) for one in listed] or sorted(set(values))
-    places = {one: index for index, one in enumerate(levels)}
+    values = levels([cells[row] for row in kept])
+    known = levels(listed) or sorted(set(values))
+    places = {one: index for index, one in enumerate(known)}
     index = np.fromiter((places.get(value, -1) for value in values), np.int64, len(values))
     if len(bad := np.flatnonzero(index < 0)):
         raise DataError(
-            f"{table.where(kept[int(bad[0])])}: column {column!r} holds a value that is not among its {len(levels)} "
+            f"{table.where(kept[int(bad[0])])}: column {column!r} holds a value that is not among its {len(known)} "
             "listed levels. Correct it, or add the level to the mapping."
         )
-    return levels, np.eye(len(levels), dtype=np.float32)[index]
+    return known, np.eye(len(known), dtype=np.float32)[index]
 
 
 def _labels(table: Table, mapping: TabularMapping, cells: Sequence[str], kept: Sequence[int]) -> Array:
-    positive = {level(one) for one in mapping.positive} or {"1"}
-    negative = {level(one) for one in mapping.negative} or (set() if mapping.positive else {"0"})
-    values = [level(cells[row]) for row in kept]
+    positive = set(levels(mapping.positive)) or {"1"}
+    negative = set(levels(mapping.negative)) or (set() if mapping.positive else {"0"})
+    values = levels([cells[row] for row in kept])
     for row, value in zip(kept, values, strict=True):
         if not value or value in mapping.missing or (negative and value not in positive and value not in negative):
             raise DataError(
-                f"{table.where(row)}: label {mapping.label!r} is neither one of the positive nor of the negative values. "
-                "List them under `positive` and `negative` in the mapping, or drop the row."
+                f"{table.where(row)}: label {mapping.label!r} is neither a positive nor a negative value. "
+                "List it under `positive` or `negative` in the mapping, or drop the row."
             )
     return np.array([value in positive for value in values], np.float32)
 
@@ -169,12 +170,12 @@ def _group(
     gone = np.array([cells[row] in mapping.missing or not cells[row] for row in kept])
     if column not in mapping.bands:
         words = mapping.labels.get(column, {})
-        values = np.array([words.get(level(cells[row]), cells[row]) for row in kept], dtype=np.str_)
+        values = np.array([words.get(one, one) for one in levels([cells[row] for row in kept])], dtype=np.str_)
         return column, np.where(gone, UNKNOWN, values)
     numbers = floats([cells[row] for row in kept])
     if len(bad := np.flatnonzero(~np.isfinite(numbers) & ~gone)):
         raise DataError(f"{table.where(kept[int(bad[0])])}: column {column!r} has bands, but holds no number here.")
     ends = mapping.bands[column]
-    words_of = [f"under {ends[0]:g}", *(f"{low:g}-{high - 1:g}" for low, high in zip(ends, ends[1:], strict=False))]
+    words_of = [f"under {ends[0]:g}", *(f"{low:g}-{high - 1:g}" for low, high in pairwise(ends))]
     bands = np.array([*words_of, f"{ends[-1]:g}+"])[np.searchsorted(ends, np.nan_to_num(numbers), side="right")]
     return f"{column}_band", np.where(gone, UNKNOWN, bands)

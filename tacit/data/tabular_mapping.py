@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tacit.core.values import DataError
-from tacit.data.table import level
+from tacit.data.table import levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +47,13 @@ class TabularMapping:
         for column in (*self.bands, *self.labels):
             if column not in self.sensitive:
                 raise DataError(f"column {column!r} has bands or labels, but is not under `sensitive`. Add it there.")
-        for column, levels in self.categorical.items():
-            if len({level(one) for one in levels}) != len(levels):
+        for column, listed in self.categorical.items():
+            if len(set(levels(listed))) != len(listed):
                 raise DataError(f"categorical column {column!r} lists a level twice")
         for column, ends in self.bands.items():
             if not ends or list(ends) != sorted(set(ends)):
                 raise DataError(f"the bands of {column!r} must be rising numbers, got {list(ends)}")
-        if overlap := {level(one) for one in self.positive} & {level(one) for one in self.negative}:
+        if overlap := set(levels(self.positive)) & set(levels(self.negative)):
             raise DataError(f"label value {min(overlap)!r} is both positive and negative")
 
     @property
@@ -135,4 +135,4 @@ def _list(entry: Any, where: str, numbers: bool) -> tuple[Any, ...]:
 def _words(entry: Any, where: str) -> dict[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(word, str) for word in entry.values()):
         raise DataError(f"{where} must be a table of texts, got {entry!r}")
-    return {level(key): word for key, word in entry.items()}
+    return dict(zip(levels(list(entry)), entry.values(), strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tacit.core.protocols import Tree
+from tacit.core.triangle import pack, unpack
 from tacit.core.values import Array, Params, Population, Schema
 
 
@@ -72,9 +73,39 @@ class LogisticRegression:
         slope = torch.bmm(error_CB.unsqueeze(1), x_CBF).squeeze(1)
         return {"weight": slope + self.l2 * weight.sum(1, keepdim=True) * params["weight"], "bias": error_CB.sum(1)}
 
-    def probabilities(self, shared: Params, own: Params, clients: Population) -> Array:
+    @property
+    def ranges(self) -> dict[str, float]:
+        """Largest absolute values that a client's Newton sums may take, for their encoding as integers."""
+        return {"slope": 2.0**20, "curve": 2.0**20}
+
+    def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
+        """slope (features + 1,) and curve (packed triangle): gradient and Hessian of the summed loss, float64."""
+        x, design = self._design(shared, clients)
+        p = 1.0 / (1.0 + np.exp(-design @ self._flat(shared)))
+        slope = design.T @ (p - clients.fields["y"])
+        return {"slope": slope, "curve": pack((design * (p * (1.0 - p))[:, None]).T @ design)}, {}
+
+    def solve(self, shared: Params, total: Params, clients: float) -> Params:
+        """One Newton step; the weights (not the bias) are drawn to 0 by `l2` per example, and by 1 altogether."""
+        now = self._flat(shared)
+        curve = unpack(np.asarray(total["curve"], np.float64))
+        ridge = np.full(len(now), 1.0)
+        ridge[-1] = 1e-6  # keeps the step defined where all labels are alike
+        step = np.linalg.solve(curve + np.diag(ridge), total["slope"] + ridge * now)
+        moved = now - step
+        weight, bias = moved[:-1].astype(np.float32), np.asarray(moved[-1], np.float32)
+        return {**shared, "weight": weight, "bias": bias}
+
+    def _flat(self, shared: Params) -> Array:
+        return np.append(np.asarray(shared["weight"], np.float64), float(shared["bias"]))
+
+    def _design(self, shared: Params, clients: Population) -> tuple[Array, Array]:
+        x = (np.asarray(clients.fields["x"], np.float64) - shared["mean"]) / shared["scale"]
+        return x, np.concatenate([x, np.ones((len(x), 1))], axis=1)
+
+    def probabilities(self, shared: Params, own: Params, history: Population, rows: Population) -> Array:
         """(rows,) float32; a private bias, where an algorithm kept one, is each owner's."""
-        x = (clients.fields["x"] - shared["mean"]) / shared["scale"]
-        bias = own["bias"][clients.owner()] if "bias" in own else shared["bias"]
-        weight = own["weight"][clients.owner()] if "weight" in own else shared["weight"]
+        x = (rows.fields["x"] - shared["mean"]) / shared["scale"]
+        bias = own["bias"][rows.owner()] if "bias" in own else shared["bias"]
+        weight = own["weight"][rows.owner()] if "weight" in own else shared["weight"]
         return np.asarray(1.0 / (1.0 + np.exp(-(np.sum(x * weight, axis=1) + bias))), np.float32)

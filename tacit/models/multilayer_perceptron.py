@@ -87,13 +87,13 @@ class MultilayerPerceptron:
             "b2": error_CB.sum(1),
         }
 
-    def probabilities(self, shared: Params, own: Params, clients: Population) -> Array:
+    def probabilities(self, shared: Params, own: Params, history: Population, rows: Population) -> Array:
         """(rows,) float32; a private head, where an algorithm kept one, is each owner's."""
-        x = (clients.fields["x"] - shared["mean"]) / shared["scale"]
+        x = (rows.fields["x"] - shared["mean"]) / shared["scale"]
         out = np.empty(len(x), np.float32)
-        for c in range(len(clients)):
-            rows = slice(int(clients.offsets[c]), int(clients.offsets[c + 1]))
+        for c in range(len(rows)):
+            mine = slice(int(rows.offsets[c]), int(rows.offsets[c + 1]))
             part = {name: own[name][c] if name in own else shared[name] for name in ("w1", "b1", "w2", "b2")}
-            score = np.maximum(x[rows] @ part["w1"] + part["b1"], 0.0) @ part["w2"] + part["b2"]
-            out[rows] = 1.0 / (1.0 + np.exp(-score))
+            score = np.maximum(x[mine] @ part["w1"] + part["b1"], 0.0) @ part["w2"] + part["b2"]
+            out[mine] = 1.0 / (1.0 + np.exp(-score))
         return out

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from tacit.core.protocols import Answer
 from tacit.core.values import Address, Reply, Request
 
 
 class InProcess:
     """Calls each node's worker in turn, when its reply is asked for: only one reply exists at a time."""
 
-    def __init__(self, workers: Mapping[str, Answer]) -> None:
+    def __init__(self, workers: Mapping[str, Any]) -> None:
         self._workers = dict(workers)
         self._pending: dict[Address, Request] = {}
 
@@ -30,3 +30,7 @@ class InProcess:
             reply = self._workers[address.split("/", 1)[0]](address, request)
             if reply is not None:
                 yield address, reply
+
+    def private(self) -> dict[str, Mapping[str, Any]]:
+        """Simulation only: every node's private parameters, to measure with. Nothing in the protocol asks for them."""
+        return {name: worker.private.own for name, worker in self._workers.items()}

@@ -14,7 +14,7 @@ from tacit.learning.examples import client_seed, draw
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz"}, boundscheck=False)
 def train(  # type: ignore[no-untyped-def]
-    item, label, offsets, cohort, table, users, seed, negatives, lr, epochs, batch_size, shuffle, clip_norm, sums
+    item, label, offsets, first, cohort, table, users, seed, negatives, lr, epochs, batch_size, shuffle, clip_norm, sums
 ):
     """Add the deltas of every client in `cohort` to sums (items, dim) float64; `users` (clients, dim) change in place.
 
@@ -45,7 +45,7 @@ def train(  # type: ignore[no-untyped-def]
         for k in range(dim):
             user[k] = users[c, k]
         for epoch in range(epochs):
-            mine = client_seed(seed, c * 65536 + epoch)
+            mine = client_seed(seed, (first + c) * 65536 + epoch)
             stamp = np.int32(index * epochs + epoch + 1)
             count = draw(item[low:high], labels, negatives, items, mine, shuffle, mark, stamp, drawn_item, drawn_label)
             for start in range(0, count, batch_size):

@@ -50,7 +50,7 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
     touched = torch.zeros((len(clients), 0), dtype=torch.int64)
     if schema.kind == "tabular":
         rows = np.zeros(shape, np.int64)
-        taken = _pack_rows(offsets, clients, np.uint64(seed), work.epochs, work.shuffle, size, rows, mask, epoch)
+        taken = _pack_rows(offsets, population.first, clients, np.uint64(seed), work.epochs, work.shuffle, size, rows, mask, epoch)
         for name in ("x", "y"):
             batches[name] = torch.from_numpy(population.fields[name])[torch.from_numpy(rows)]
     else:
@@ -60,7 +60,7 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
         named = np.zeros((len(clients), limit), np.int64)
         own = np.zeros(0, np.float32) if negatives else labels(population.fields)
         taken, used = _pack_items(
-            population.fields["item"], own, offsets, clients, np.uint64(seed), negatives, schema.items,
+            population.fields["item"], own, offsets, population.first, clients, np.uint64(seed), negatives, schema.items,
             work.epochs, work.shuffle, size, longest, local, label, mask, epoch, named,
         )  # fmt: skip
         batches["item"], batches["label"] = torch.from_numpy(local), torch.from_numpy(label)
@@ -71,7 +71,7 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
 
 
 @njit(cache=True)
-def _pack_rows(offsets, clients, seed, epochs, shuffle, size, rows, mask, epoch_of):  # type: ignore[no-untyped-def]
+def _pack_rows(offsets, first, clients, seed, epochs, shuffle, size, rows, mask, epoch_of):  # type: ignore[no-untyped-def]
     """Row numbers of every batch; returns (C,) steps that each client takes."""
     taken = np.zeros(len(clients), np.int64)
     for p in range(len(clients)):
@@ -81,7 +81,7 @@ def _pack_rows(offsets, clients, seed, epochs, shuffle, size, rows, mask, epoch_
         for epoch in range(epochs):
             order = np.arange(count)
             if shuffle:
-                order = permutation(count, client_seed(seed, c * 65536 + epoch))
+                order = permutation(count, client_seed(seed, (first + c) * 65536 + epoch))
             for start in range(0, count, size):
                 for b in range(min(size, count - start)):
                     rows[p, step, b] = offsets[c] + order[start + b]
@@ -126,7 +126,7 @@ def _pack_items(  # type: ignore[no-untyped-def]
         step = 0
         for epoch in range(epochs):
             stamp = np.int32(p * epochs + epoch + 1)
-            mine = client_seed(seed, c * 65536 + epoch)
+            mine = client_seed(seed, (first + c) * 65536 + epoch)
             labelled = own[low:high] if negatives == 0 else own[:0]
             count = draw(
                 item[low:high], labelled, negatives, items, mine, shuffle, mark, stamp, drawn_item, drawn_label

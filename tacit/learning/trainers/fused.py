@@ -51,6 +51,7 @@ class Fused:
             population.fields["item"],
             np.zeros(0, np.float32) if negatives else labels(population.fields),
             population.offsets,
+            population.first,
             np.ascontiguousarray(cohort, np.int64),
             shared["items"],
             own["user"],

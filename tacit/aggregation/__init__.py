@@ -1,0 +1,1 @@
+"""Combining updates (n, d) -> (d,), one rule per file."""

@@ -1,0 +1,1 @@
+"""Ledger and reports: proof of what was done."""

@@ -1,0 +1,1 @@
+"""The command line, and the job that wires everything together."""

@@ -1,0 +1,1 @@
+"""Values and protocols that everybody speaks; imports nothing of ours."""

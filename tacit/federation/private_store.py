@@ -1,0 +1,86 @@
+"""The private parameters of a node's clients, as of a round; kept on the node's own disk so that a crash loses nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tacit.core.plan import Plan
+from tacit.core.values import Array, DataError, Population
+
+
+class PrivateStore:
+    """Private parameters stacked over clients, (clients, ...) each, and the round after which they hold.
+
+    Round r may begin from memory, or from the file that a commit of round r - 1 left; the file before the newest is
+    kept until the next commit, since a server that crashed may ask for the newest round once more.
+    """
+
+    def __init__(self, plan: Plan, population: Population, folder: Path | None) -> None:
+        init = plan.model.init(population.schema, plan.seed)
+        names = plan.algorithm.private(plan.model)
+        self._initial = {name: np.asarray(init[name]) for name in names}
+        self._clients = len(population)
+        self._folder = folder
+        self._round = 0  # parameters are as after this round
+        self._dirty = 0  # the round in progress, 0 = none
+        self.own = self._fresh()
+
+    def _fresh(self) -> dict[str, Array]:
+        return {name: np.repeat(value[None], self._clients, axis=0) for name, value in self._initial.items()}
+
+    def begin(self, round: int) -> None:
+        """Make sure that the parameters are those after round - 1, whatever was begun in the meantime.
+
+        Raises:
+            DataError: neither memory nor disk has them.
+        """
+        if self._dirty == round or (self._dirty == 0 and self._round == round - 1) or not self._initial:
+            self._dirty = round
+            return
+        self.own = self.load(round - 1)
+        self._round, self._dirty = round - 1, round
+
+    def commit(self, round: int) -> None:
+        """The round is over: its parameters are stored before the server counts it."""
+        self._round, self._dirty = round, 0
+        if self._folder is None or not self.own:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(round)
+        temporary = path.with_suffix(".tmp")
+        save_file({name: np.ascontiguousarray(value) for name, value in self.own.items()}, temporary)
+        os.replace(temporary, path)
+        for old in self._folder.glob("round-*.safetensors"):
+            if old not in (path, self._path(round - 1)):
+                old.unlink()
+
+    def load(self, round: int) -> dict[str, Array]:
+        """The parameters as after a round; round 0 is the initial values.
+
+        Raises:
+            DataError: they were not stored, or the file is damaged.
+        """
+        if round == 0:
+            return self._fresh()
+        if self._folder is None:
+            raise DataError(f"private parameters of round {round} are needed, but this node keeps none on disk")
+        try:
+            loaded = load_file(self._path(round))
+        except (OSError, SafetensorError):
+            raise DataError(
+                f"private parameters of round {round} are missing or damaged in {self._folder}; the run cannot resume "
+                "there. Start it anew in another run folder."
+            ) from None
+        shapes = {name: (self._clients, *value.shape) for name, value in self._initial.items()}
+        if {name: value.shape for name, value in loaded.items()} != shapes:
+            raise DataError(f"private parameters in {self._folder} belong to other clients or another model")
+        return dict(loaded)
+
+    def _path(self, round: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"round-{round:06d}.safetensors"

@@ -1,0 +1,117 @@
+"""The loop: broadcast, gather what sums, decode, update, and hand over a record of the round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from tacit.core.plan import Plan
+from tacit.core.protocols import Engine, exchange
+from tacit.core.trees import flatten, size, unflatten
+from tacit.core.values import Array, Event, Params, PlanError, ProtocolError, Request, Round, Schema
+from tacit.federation.cohort import COHORT, by_node, draw
+from tacit.federation.randomness import stream
+from tacit.federation.secure import SecureServer, Summed
+from tacit.learning.contribution import template
+from tacit.privacy.calibrate import sampling_of
+
+
+def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) -> Iterator[Round]:
+    """Train as the plan says and yield each finished round; stop early by `break`. `after` resumes behind that round.
+
+    A round's record is yielded when every node has stored its side; the caller stores the record before asking for the
+    next one. Then a crash loses at most the round in progress.
+
+    Raises:
+        PlanError: the cohort is larger than the number of clients, or noise was not calibrated.
+        ProtocolError: a node answers nonsense, or too few clients are left to open the sum.
+    """
+    nodes = engine.nodes()
+    clients = sum(nodes.values())
+    if plan.cohort > clients:
+        raise PlanError(f"the cohort is {plan.cohort} clients, but there are only {clients}: lower `cohort`")
+    if plan.secure_sum is not None and (plan.cohort or clients) < plan.secure_sum.minimum:
+        raise PlanError(
+            f"the secure sum opens no fewer than {plan.secure_sum.minimum} contributions together, but only "
+            f"{plan.cohort or clients} clients take part: lower `minimum`, or do without a secure sum"
+        )
+    state = plan.algorithm.init(plan.model, schema, plan.seed) if after is None else after.state
+    digest = plan.digest()
+    server = SecureServer(plan) if plan.secure_sum is not None else None
+    sampling, rate = sampling_of(plan, clients)
+    for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
+        began = time.perf_counter()
+        cohort = draw(plan, clients, number)
+        shared = state.shared
+        like = contribution_like(plan, shared, schema, number)
+        chosen = by_node(cohort, nodes)
+        request = Request("train", number, shared, {"plan": digest})
+        if server is not None:
+            summed = server.sum(engine, chosen, request, like)
+        else:
+            summed = _gather(plan, engine, chosen, request, like)
+        vector, source = summed.vector, stream(plan, "noise", number)
+        for transform in reversed(plan.protect):
+            vector = transform.decode(vector, source)
+        events = tuple(e for t in plan.protect if (e := t.event(sampling, rate)) is not None)
+        counted = _denominator(plan, clients, summed.clients, events)
+        state = plan.algorithm.update(state, plan.model, unflatten(vector, like), counted, number)
+        for _ in exchange(engine, {name: Request("commit", number, {}, {"plan": digest}) for name in nodes}):
+            pass
+        yield Round(
+            number=number,
+            state=state,
+            cohort=len(cohort),
+            clients=summed.clients,
+            dropped=len(cohort) - summed.clients,
+            events=events,
+            bytes_up=summed.bytes_up,
+            bytes_down=4 * size(shared) + summed.bytes_down,
+            seconds=time.perf_counter() - began,
+            exact=summed.exact,
+        )
+
+
+def contribution_like(plan: Plan, shared: Params, schema: Schema, round: int) -> Params:
+    """Zeros shaped as one contribution of this round."""
+    init = plan.model.init(schema, plan.seed)
+    own = {name: np.zeros((0, *np.shape(init[name])), np.float32) for name in plan.algorithm.private(plan.model)}
+    return template(plan.algorithm.work(plan.model, round), shared, own, schema)
+
+
+def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ...]) -> float:
+    """Under noise the expected cohort, since the actual size of a Poisson cohort is not public; else who was counted."""
+    return float((plan.cohort or clients) if events else counted)
+
+
+def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Request, like: Params) -> Summed:
+    """Without a secure sum: every node adds up its clients, or sends each update where the aggregator sees each."""
+    each = plan.aggregator is not None
+    kind = "train/each" if each else "train"
+    requests = {
+        name: Request(kind, request.round, {**request.arrays, COHORT: mine}, request.config)
+        for name, mine in chosen.items()
+    }
+    needed = size(like)
+    total, counted, rows = np.zeros(needed), 0, []
+    for name, reply in exchange(engine, requests):
+        clients = int(reply.config.get("clients", -1))
+        if not 0 <= clients <= len(chosen[name]):
+            raise ProtocolError(f"{name} claims {clients} clients, asked were {len(chosen[name])}")
+        counted += clients
+        if each:
+            rows.extend(_checked(update, needed, name) for update in reply.arrays["updates"])
+        elif clients:
+            total += _checked(flatten(reply.arrays), needed, name)
+    if each and rows:
+        assert plan.aggregator is not None
+        total = plan.aggregator(np.stack(rows))
+    return Summed(total, counted, 4 * needed, 0, None)
+
+
+def _checked(vector: Array, needed: int, name: str) -> Array:
+    if vector.shape != (needed,) or not np.all(np.isfinite(vector)):
+        raise ProtocolError(f"{name} sent {vector.shape} values where {needed} finite ones were needed")
+    return vector

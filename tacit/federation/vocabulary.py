@@ -1,0 +1,68 @@
+"""The components that a plan file may name: every public dataclass of the folders, found by walking them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from tacit import aggregation, data, learning, models
+from tacit.core.plan import Plan
+from tacit.core.toml import loads
+from tacit.core.values import PlanError
+from tacit.learning import trainers
+from tacit.privacy import secure_sum, transforms
+
+
+def components(package: ModuleType, *needed: str) -> dict[str, type]:
+    """Class name -> frozen dataclass of a package's own modules that has all the `needed` attributes."""
+    found = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for name, value in vars(module).items():
+            own = isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+            if own and is_dataclass(value) and all(hasattr(value, attribute) for attribute in needed):
+                found[name] = value
+    return found
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> dict[str, dict[str, type]]:
+    """Field of a plan -> kind -> class."""
+    algorithms = components(learning, "refuses", "update")
+    return {
+        "data": components(data, "gives", "load"),
+        "clients": components(data, "nodes", "owners"),
+        "model": components(models, "serves", "init"),
+        "baselines": components(models, "serves", "init"),
+        "algorithm": algorithms,
+        "inner": algorithms,
+        "local": components(learning, "work", "lr"),
+        "protect": components(transforms, "encode", "decode"),
+        "aggregator": components(aggregation, "sees"),
+        "secure_sum": components(secure_sum, "minimum", "server"),
+        "trainer": components(trainers, "total"),
+    }
+
+
+def read_plan(path: str | Path) -> Plan:
+    """A plan from a TOML file.
+
+    Raises:
+        PlanError: no such file, not TOML, unknown keys or kinds (the nearest is named), or a contradiction.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PlanError(f"there is no plan file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"plan file {path} cannot be read: {error}") from None
+    return parse_plan(text, str(path))
+
+
+def parse_plan(text: str, where: str = "plan") -> Plan:
+    """A plan from TOML text; errors begin with `where`."""
+    return loads(text, Plan, vocabulary(), where)

@@ -1,0 +1,1 @@
+"""The main job: load, train under the ledger's eyes, compare, report."""

@@ -1,0 +1,160 @@
+"""One training of a plan on one split: rounds under the ledger, a checkpoint after each, the chosen model at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tacit.core.plan import Plan
+from tacit.core.protocols import Recommender
+from tacit.core.trees import flatten
+from tacit.core.values import DataError, Event, Params, Population, Round, State
+from tacit.evaluation.validation import best_round
+from tacit.federation.engines.in_process import InProcess
+from tacit.federation.engines.ray_pool import RayPool
+from tacit.federation.run import run
+from tacit.federation.worker import Worker
+from tacit.job import checkpoint
+from tacit.job.assess import validation_ranking
+from tacit.job.checkpoint import Checkpoint
+from tacit.job.task import Task
+from tacit.privacy.accountant import Spent, spent
+from tacit.privacy.transforms.gaussian import Gaussian
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The model that a training keeps."""
+
+    shared: Params
+    own: Params  # private parameters of all clients, stacked; simulation's view, to measure with
+    records: list[dict[str, Any]]
+    round: int  # the round whose model was kept
+    spent: Spent | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished round, for whoever shows progress."""
+
+    training: str
+    rounds: int
+    record: Mapping[str, Any]
+
+
+def split_nodes(task: Task, parts: int) -> dict[str, Population]:
+    """Every node's rows; a single node is cut into `parts` where the engine has several processes."""
+    nodes = dict(task.populations())
+    if len(nodes) > 1 or parts < 2:
+        return nodes
+    ((name, whole),) = nodes.items()
+    out = {}
+    for number, index in enumerate(np.array_split(np.arange(len(whole)), min(parts, len(whole)))):
+        part = whole.take(index)
+        out[f"{name}-{number + 1}"] = Population(part.schema, part.offsets, part.fields, int(index[0]))
+    return out
+
+
+def engine_of(plan: Plan, nodes: Mapping[str, Population], store: Path, processes: int) -> AbstractContextManager[Any]:
+    """The in-process engine, or a Ray actor for each node."""
+    build: dict[str, Callable[[], Worker]] = {
+        name: partial(Worker, plan, part, store / name) for name, part in nodes.items()
+    }
+    if processes:
+        return RayPool(build)
+    return nullcontext(InProcess({name: make() for name, make in build.items()}))
+
+
+def train(plan: Plan, task: Task, folder: Path, processes: int = 0) -> Iterator[Step | Trained]:
+    """Yield a Step after each round, then the Trained model. Resumes from the checkpoint in `folder`, if there is one.
+
+    Raises:
+        DataError: the checkpoint belongs to another plan, or is damaged.
+    """
+    name = "-".join(part for part in (plan.name, task.name) if part)
+    place = folder / "state" / name
+    path = place / "server.safetensors"
+    point = checkpoint.load(path)
+    if point is not None and point.records and point.records[0]["plan"] != plan.digest():
+        raise DataError(f"the run in this folder began with another plan for {name!r}: choose another run folder")
+    nodes = split_nodes(task, processes)
+    with engine_of(plan, nodes, place / "clients", processes) as engine:
+        for step in _rounds(plan, task, engine, name, path, point):
+            point = step[1]
+            yield step[0]
+        assert point is not None
+        kept = _kept(plan, point.records)
+        last = kept == point.round.number
+        if last or point.best is None:
+            shared, own = point.round.state.shared, private_of(engine, nodes)
+        else:
+            shared, own = point.best.shared, point.best.server
+        yield Trained(shared, own, point.records, kept, _spent(plan, point.records))
+
+
+def private_of(engine: Any, nodes: Iterable[str]) -> Params:
+    """All clients' private parameters in the order of the clients: simulation's view, nothing that a server gets."""
+    parts = engine.private()
+    names = sorted({name for part in parts.values() for name in part})
+    return {name: np.concatenate([parts[node][name] for node in nodes]) for name in names}
+
+
+def _rounds(
+    plan: Plan, task: Task, engine: Any, name: str, path: Path, point: Checkpoint | None
+) -> Iterator[tuple[Step, Checkpoint]]:
+    records = [] if point is None else list(point.records)
+    best = None if point is None else point.best
+    for number in range(len(records)):  # said again after a resume, so that ledger and progress can catch up
+        assert point is not None
+        yield Step(name, plan.rounds, records[number]), point
+    for done in run(plan, engine, task.train.schema, None if point is None else point.round):
+        record = _record(plan, name, done, records)
+        record |= _validation(plan, task, done, engine)
+        records.append(record)
+        if plan.select == "best" and _kept(plan, records) == done.number:
+            best = State(done.state.shared, private_of(engine, engine.nodes()))
+        point = Checkpoint(done, records, best)
+        checkpoint.save(path, point)
+        yield Step(name, plan.rounds, record), point
+
+
+def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """A round in numbers: what goes to rounds.jsonl, and (less the seconds) to the ledger."""
+    record = {"training": name, "plan": plan.digest()} | checkpoint.asdict_round(done)
+    update = hashlib.sha256(flatten(done.state.shared, np.float32).tobytes()).hexdigest()
+    record["update"] = update
+    if (cost := _spent(plan, [*before, record])) is not None:
+        record |= {"epsilon": cost.epsilon, "delta": cost.delta, "unit": cost.unit, "neighbouring": cost.neighbouring}
+    return record
+
+
+def _spent(plan: Plan, records: list[dict[str, Any]]) -> Spent | None:
+    if not isinstance(plan.noise, Gaussian):
+        return None
+    events = [Event(**event) for record in records for event in record["events"]]
+    unit = "customer" if plan.data.gives == "interactions" else "client"
+    return spent(events, plan.noise.delta, unit)
+
+
+def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, float]:
+    """Hit rate on validation items, measured from outside; noise-protected plans never act on it."""
+    if not isinstance(plan.model, Recommender) or not np.any(task.validation >= 0):
+        return {}
+    own = private_of(engine, engine.nodes())
+    result = validation_ranking(plan.model, done.state.shared, own, task)
+    summary = result.summary(draws=200)
+    return {"hr@10": summary["hr@10"], "low": summary["low"]["hr@10"], "high": summary["high"]["hr@10"]}
+
+
+def _kept(plan: Plan, records: list[dict[str, Any]]) -> int:
+    """The round whose model is kept: the last, or the best on validation."""
+    if plan.select == "last" or "hr@10" not in records[0]:
+        return int(records[-1]["number"])
+    return best_round([(int(r["number"]), float(r["hr@10"])) for r in records])

@@ -1,0 +1,1 @@
+"""Recommenders and tabular scorers, one file each: pure functions of their parameters."""
