@@ -1,7 +1,7 @@
 """What a log's owner signs: how many entries the log has, and the root of their Merkle tree.
 
-C2SP: "Transparency log checkpoints", https://c2sp.org/tlog-checkpoint. The time of signing is an extension line, so that
-entries themselves hold nothing that differs between an interrupted and an uninterrupted run.
+C2SP: "Transparency log checkpoints", https://c2sp.org/tlog-checkpoint. The time of signing is an extension line, so
+that entries themselves hold nothing that differs between an interrupted and an uninterrupted run.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
         "cohort": "count",
         "clients": "count",
         "dropped": "count",
-        "update": "digest",  # of the shared parameters after the round
+        "update": "digest",  # of the shared parameters that the round led to
     },
     "file": {"path": "path", "sha256": "digest"},
     "result": {"report": "digest"},

@@ -57,6 +57,14 @@ class Tree:
             raise ValueError(f"a tree of {len(self)} leaves has no root of size {size}")
         return self._hash(0, size) if size else EMPTY
 
+    def root_with(self, leaf: bytes) -> bytes:
+        """The root after `append(leaf)`, without appending: the leaf, joined to each complete subtree to its left."""
+        value = leaf
+        for level in self.levels:
+            if len(level) % 2:
+                value = node_hash(level[-1], value)
+        return value
+
     def inclusion(self, index: int, size: int | None = None) -> tuple[bytes, ...]:
         """Proof that leaf `index` is in the tree of the first `size` leaves: PATH of RFC 6962, section 2.1.1.
 

@@ -31,11 +31,14 @@ class Plan:
     protect: tuple[Transform, ...] = ()  # clients encode in order, the server decodes in reverse order
     aggregator: Aggregator | None = None  # None = the sum
     secure_sum: SecureSum | None = None  # None = the server sees each node's sum
+    secure_between: str = "clients"  # or "nodes": each node adds up its own clients first
+    quantise_bound: float = 1.0  # largest value of a contribution under a secure sum, where neither clip nor model says
     trainer: Trainer | None = None  # None = the fastest that serves the work
     seed: int = 0  # of initial values, batches and negatives; of cohorts and noise only under `simulation`
     simulation: bool = False  # True = cohorts, noise and masks are drawn from the seed: reproducible, protects nobody
     dropout: float = 0.0  # simulated share of a cohort that vanishes after sharing keys; 0 between real parties
     select: str = "last"  # which round's model is kept: "last", or "best" on validation
+    validation: bool = True  # hold each customer's last training item out, to watch and choose rounds by
     split_seed: int = 0  # of what is held out and of evaluation negatives
     draws: int = 5  # draws of 99 evaluation negatives, whose metrics are averaged
     folds: int = 0  # tabular data without a published split: cross-validation folds; 0 = one hold-out
@@ -66,6 +69,10 @@ class Plan:
             raise PlanError("Poisson sampling needs cohort = the expected number of clients per round, got 0")
         if not 0.0 <= self.dropout < 1.0:
             raise PlanError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.secure_between not in ("clients", "nodes"):
+            raise PlanError(f"secure_between must be 'clients' or 'nodes', got {self.secure_between!r}")
+        if not self.quantise_bound > 0.0:
+            raise PlanError(f"quantise_bound must be above 0, got {self.quantise_bound}")
         if self.draws < 1 or self.folds < 0 or self.folds == 1:
             raise PlanError(f"draws must be at least 1 and folds 0 or at least 2, got {self.draws} and {self.folds}")
         if self.select not in ("last", "best"):
@@ -94,7 +101,8 @@ class Plan:
                 f"{self.aggregator!r} needs each client's update, but a secure sum shows the server only the sum. "
                 "Use an aggregator that sees the sum, or drop secure_sum."
             )
-        if self.secure_sum is not None and 0 < self.cohort < self.secure_sum.minimum:
+        by_client = self.secure_between == "clients"
+        if self.secure_sum is not None and by_client and 0 < self.cohort < self.secure_sum.minimum:
             raise PlanError(
                 f"the secure sum opens no fewer than {self.secure_sum.minimum} contributions, but the cohort is "
                 f"{self.cohort}. Raise the cohort or lower the minimum."
@@ -106,10 +114,12 @@ class Plan:
                 "Aggregate by a sum, or drop the noise."
             )
         for index, transform in enumerate(self.protect):
-            if transform.noisy and not any(t.bound is not None for t in self.protect[:index]):
+            if transform.noisy and not any(t.bound is not None for t in self.protect[: index + 1]):
                 raise PlanError(f"{transform!r} needs a bounded contribution: put a Clip before it in `protect`")
         if len(noisy) > 1:
             raise PlanError("one plan may hold one noise mechanism; split other releases into trainings of their own")
+        if self.select == "best" and not self.validation:
+            raise PlanError("select = 'best' chooses by validation items, but validation = false holds none out")
         if noisy and self.select == "best":
             raise PlanError(
                 "select = 'best' reads customers' validation items, which spends privacy that nobody counted. "

@@ -86,6 +86,7 @@ class Classifier(Protocol):
     """Probability of the positive class for each row, on the row owner's side."""
 
     def probabilities(self, shared: Params, own: Params, history: Population, rows: Population) -> Array: ...
+
     # (rows,); `history` holds the same clients' training rows, which a model of interactions reads
 
 

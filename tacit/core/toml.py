@@ -20,26 +20,23 @@ Vocabulary = Mapping[str, Mapping[str, type]]  # field name of the plan -> kind 
 
 def dumps(value: Any) -> str:
     """Canonical TOML of a dataclass: every field that is not None and not an empty tuple, in declaration order."""
-    return tomli_w.dumps(_table(value, top=True))
+    table = _table(value, top=True)
+    if others := getattr(value, "also", ()):
+        table["also"] = [_difference(_table(other, top=True), table) for other in others]
+    return tomli_w.dumps(table)
 
 
 def _table(value: Any, top: bool = False) -> dict[str, Any]:
     table: dict[str, Any] = {} if top else {"kind": type(value).__name__}
-    base = value if top else None
     for item in fields(value):
         entry = getattr(value, item.name)
-        if entry is None or entry == ():
-            continue
-        if item.name == "also":
-            table["also"] = [_difference(other, base) for other in entry]
-        else:
+        if entry is not None and entry != () and item.name != "also":
             table[item.name] = _plain(entry)
     return table
 
 
-def _difference(other: Any, base: Any) -> dict[str, Any]:
+def _difference(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """What a further training changes; `false` switches off what the plan has and the training has not."""
-    mine, theirs = _table(other, top=True), _table(base, top=True)
     changed = {key: entry for key, entry in mine.items() if theirs.get(key) != entry}
     return changed | {key: False for key in theirs if key not in mine and key != "also"}
 
@@ -71,10 +68,11 @@ def loads(text: str, cls: type[T], vocabulary: Vocabulary, where: str = "plan") 
     if not isinstance(also, list) or not all(isinstance(part, dict) for part in also):
         raise PlanError(f"{where}: also must be a list of tables, written [[also]]")
     inherited = {key: entry for key, entry in table.items() if key != "baselines"}
+    known = {item.name: type(item.default) for item in fields(typing.cast(Any, cls))}
     others = []
     for number, part in enumerate(also):
         merged = {
-            key: entry for key, entry in {**inherited, **part}.items() if entry is not False or key == "simulation"
+            key: entry for key, entry in {**inherited, **part}.items() if entry is not False or known.get(key) is bool
         }
         others.append(_build(merged, cls, vocabulary, f"{where}: also[{number}]"))
     return typing.cast(T, replace(typing.cast(Any, plan), also=tuple(others)))

@@ -172,4 +172,4 @@ class Round:
     bytes_up: int  # per contributing client, this round
     bytes_down: int
     seconds: float
-    exact: bool | None = None  # simulation only: the secure sum equals the plain sum of the same integers
+    sum_digest: str = ""  # SHA-256 of the integers that the secure sum opened, in hex; empty without one

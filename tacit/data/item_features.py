@@ -22,7 +22,7 @@ def item_features(items: int, titles: tuple[str, ...], categories: Mapping[str, 
     columns = [np.asarray(values, np.float32) for _, values in sorted(categories.items())]
     years = np.array([int(found[1]) if (found := YEAR.search(title)) else -1 for title in titles], np.int64)
     if len(years) == items and np.mean(years > 0) >= 0.5:
-        edges = []
+        edges: list[int] = []
         for start in range(int(years[years > 0].min()) // ERA * ERA, int(years.max()) + 1, ERA):
             if np.sum((years >= start) & (years < start + ERA)) >= FEWEST or not edges:
                 edges.append(start)

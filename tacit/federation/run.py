@@ -14,7 +14,7 @@ from tacit.core.values import Array, Event, Params, PlanError, ProtocolError, Re
 from tacit.federation.cohort import COHORT, by_node, draw
 from tacit.federation.randomness import stream
 from tacit.federation.secure import SecureServer, Summed
-from tacit.learning.contribution import template
+from tacit.learning.contribution import contribution_like
 from tacit.privacy.calibrate import sampling_of
 
 
@@ -32,14 +32,15 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
     clients = sum(nodes.values())
     if plan.cohort > clients:
         raise PlanError(f"the cohort is {plan.cohort} clients, but there are only {clients}: lower `cohort`")
-    if plan.secure_sum is not None and (plan.cohort or clients) < plan.secure_sum.minimum:
+    parties = len(nodes) if plan.secure_between == "nodes" else plan.cohort or clients
+    if plan.secure_sum is not None and parties < plan.secure_sum.minimum:
         raise PlanError(
-            f"the secure sum opens no fewer than {plan.secure_sum.minimum} contributions together, but only "
-            f"{plan.cohort or clients} clients take part: lower `minimum`, or do without a secure sum"
+            f"the secure sum opens no fewer than {plan.secure_sum.minimum} contributions together, but only {parties} "
+            f"{plan.secure_between} take part: lower `minimum`, or do without a secure sum"
         )
     state = plan.algorithm.init(plan.model, schema, plan.seed) if after is None else after.state
     digest = plan.digest()
-    server = SecureServer(plan) if plan.secure_sum is not None else None
+    server = SecureServer(plan, engine) if plan.secure_sum is not None else None
     sampling, rate = sampling_of(plan, clients)
     for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
         began = time.perf_counter()
@@ -49,7 +50,7 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
         chosen = by_node(cohort, nodes)
         request = Request("train", number, shared, {"plan": digest})
         if server is not None:
-            summed = server.sum(engine, chosen, request, like)
+            summed = server.sum(engine, chosen, request, like, plan.algorithm.work(plan.model, number))
         else:
             summed = _gather(plan, engine, chosen, request, like)
         vector, source = summed.vector, stream(plan, "noise", number)
@@ -70,15 +71,8 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
             bytes_up=summed.bytes_up,
             bytes_down=4 * size(shared) + summed.bytes_down,
             seconds=time.perf_counter() - began,
-            exact=summed.exact,
+            sum_digest=summed.digest,
         )
-
-
-def contribution_like(plan: Plan, shared: Params, schema: Schema, round: int) -> Params:
-    """Zeros shaped as one contribution of this round."""
-    init = plan.model.init(schema, plan.seed)
-    own = {name: np.zeros((0, *np.shape(init[name])), np.float32) for name in plan.algorithm.private(plan.model)}
-    return template(plan.algorithm.work(plan.model, round), shared, own, schema)
 
 
 def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ...]) -> float:
@@ -95,7 +89,8 @@ def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Reque
         for name, mine in chosen.items()
     }
     needed = size(like)
-    total, counted, rows = np.zeros(needed), 0, []
+    total, counted = np.zeros(needed), 0
+    rows: list[Array] = []
     for name, reply in exchange(engine, requests):
         clients = int(reply.config.get("clients", -1))
         if not 0 <= clients <= len(chosen[name]):
@@ -108,7 +103,7 @@ def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Reque
     if each and rows:
         assert plan.aggregator is not None
         total = plan.aggregator(np.stack(rows))
-    return Summed(total, counted, 4 * needed, 0, None)
+    return Summed(total, counted, 4 * needed, 0)
 
 
 def _checked(vector: Array, needed: int, name: str) -> Array:

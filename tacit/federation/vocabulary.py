@@ -19,12 +19,12 @@ from tacit.privacy import secure_sum, transforms
 
 def components(package: ModuleType, *needed: str) -> dict[str, type]:
     """Class name -> frozen dataclass of a package's own modules that has all the `needed` attributes."""
-    found = {}
+    found: dict[str, type] = {}
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         for name, value in vars(module).items():
-            own = isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
-            if own and is_dataclass(value) and all(hasattr(value, attribute) for attribute in needed):
+            own = getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+            if own and isinstance(value, type) and is_dataclass(value) and all(hasattr(value, attribute) for attribute in needed):
                 found[name] = value
     return found
 

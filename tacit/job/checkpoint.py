@@ -81,5 +81,5 @@ def asdict_round(record: Round) -> dict[str, Any]:
         "bytes_up": record.bytes_up,
         "bytes_down": record.bytes_down,
         "seconds": record.seconds,
-        "exact": record.exact,
+        "sum_digest": record.sum_digest,
     }

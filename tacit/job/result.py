@@ -24,7 +24,8 @@ class Result:
         return self.report[key]
 
     def _repr_html_(self) -> str:
-        return html(self.report)
+        page: str = html(self.report)
+        return page
 
     def __str__(self) -> str:
         return "\n".join(lines(self.report))

@@ -241,7 +241,7 @@ def _secure(arm: Arm) -> dict[str, Any] | None:
     if arm.plan.secure_sum is None:
         return None
     records = arm.trained.records
-    checks = [r["exact"] for r in records if r["exact"] is not None]
+    checks = [r["exact"] for r in records if "exact" in r]
     return {
         "training": arm.plan.name,
         "clients": max(int(r["cohort"]) for r in records),
@@ -268,7 +268,9 @@ def _point(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snake(name: str) -> str:
-    out = "".join("_" + c.lower() if c.isupper() and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name))
+    out = "".join(
+        "_" + c.lower() if c.isupper() and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name)
+    )
     return out.lstrip("_")
 
 
@@ -306,7 +308,9 @@ def _notes(plan: Plan, arms: list[Arm], data: Interactions | Tabular) -> list[st
     return notes
 
 
-def _write(plan: Plan, report: dict[str, Any], models: Mapping[str, Params], folder: Path, ledger: Ledger) -> dict[str, Any]:
+def _write(
+    plan: Plan, report: dict[str, Any], models: Mapping[str, Params], folder: Path, ledger: Ledger
+) -> dict[str, Any]:
     arrays = {f"{name}/{key}": np.ascontiguousarray(v) for name, params in models.items() for key, v in params.items()}
     save_file(arrays, folder / "model.safetensors", {"plan": plan.digest()})
     report["ledger"] = {"entries": ledger.size + 2, "verified": True}

@@ -20,6 +20,7 @@ from tacit.evaluation.validation import best_round
 from tacit.federation.engines.in_process import InProcess
 from tacit.federation.engines.ray_pool import RayPool
 from tacit.federation.run import run
+from tacit.federation.sessions import digest as sum_digest
 from tacit.federation.worker import Worker
 from tacit.job import checkpoint
 from tacit.job.assess import validation_ranking
@@ -116,6 +117,8 @@ def _rounds(
         yield Step(name, plan.rounds, records[number]), point
     for done in run(plan, engine, task.train.schema, None if point is None else point.round):
         record = _record(plan, name, done, records)
+        if done.sum_digest:
+            record["exact"] = _exact(engine, done)
         record |= _validation(plan, task, done, engine)
         records.append(record)
         if plan.select == "best" and _kept(plan, records) == done.number:
@@ -151,6 +154,15 @@ def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, f
     result = validation_ranking(plan.model, done.state.shared, own, task)
     summary = result.summary(draws=200)
     return {"hr@10": summary["hr@10"], "low": summary["low"]["hr@10"], "high": summary["high"]["hr@10"]}
+
+
+def _exact(engine: Any, done: Round) -> bool:
+    """Whether the secure sum opened just the plain sum of the integers that went in: seen from outside."""
+    total = np.zeros(0, np.uint32)
+    for part in engine.witness(done.number):
+        if part is not None:
+            total = part if len(total) == 0 else total + part
+    return sum_digest(total) == done.sum_digest
 
 
 def _kept(plan: Plan, records: list[dict[str, Any]]) -> int:

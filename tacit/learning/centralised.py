@@ -40,8 +40,8 @@ class Centralised:
 
     def _solve(self, model: StatisticsModel, train: Population, seed: int) -> tuple[Params, Params]:
         if hasattr(model, "central"):
-            shared, own = model.central(train, seed, self.rounds)
-            return shared, own
+            solved: tuple[Params, Params] = model.central(train, seed, self.rounds)
+            return solved
         init = model.init(train.schema, seed)
         shared = {name: value for name, value in init.items() if name not in model.private}
         own: Params = {name: np.repeat(init[name][None], len(train), axis=0) for name in model.private}
@@ -105,9 +105,7 @@ def _one(model: LossModel, shared: Tree, mine: Tree, example: Tree) -> Any:
 
 
 def _pooled(work: LocalSGD, train: Population, seed: int, epoch: int) -> tuple[Array, Array, Array]:
-    parts = [
-        examples(work, train.rows(c), train.schema, seed_of("pooled", seed), c, epoch) for c in range(len(train))
-    ]
+    parts = [examples(work, train.rows(c), train.schema, seed_of("pooled", seed), c, epoch) for c in range(len(train))]
     owner = np.repeat(np.arange(len(train)), [len(part["item"]) for part in parts])
     item = np.concatenate([part["item"] for part in parts]).astype(np.int64)
     return item, np.concatenate([part["label"] for part in parts]), owner

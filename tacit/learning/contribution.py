@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tacit.core.plan import Plan
 from tacit.core.protocols import LocalWork, Statistics
 from tacit.core.values import Params, Population, Schema
 from tacit.learning.local_sgd import ROWS, LocalSGD
@@ -26,3 +27,10 @@ def nobody(schema: Schema) -> Population:
     else:
         fields = {"item": np.zeros(0, np.int32), "rating": np.zeros(0, np.float32), "time": np.zeros(0, np.int64)}
     return Population(schema, np.zeros(1, np.int64), fields)
+
+
+def contribution_like(plan: Plan, shared: Params, schema: Schema, round: int) -> Params:
+    """Zeros shaped as one contribution of this round of a plan."""
+    init = plan.model.init(schema, plan.seed)
+    own = {name: np.zeros((0, *np.shape(init[name])), np.float32) for name in plan.algorithm.private(plan.model)}
+    return template(plan.algorithm.work(plan.model, round), shared, own, schema)

@@ -12,16 +12,30 @@ import numpy as np
 from tacit.core.protocols import Algorithm, LocalWork, LossModel, Model, Statistics
 from tacit.core.values import Params, Population, Schema, State
 from tacit.learning.fedavg import FedAvg
+from tacit.privacy.wide import join, split
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnMoments:
-    """Count, sum and sum of squares of each column: sums over rows, so sums over clients."""
+    """Count, sum and sum of squares of each column: sums over rows, so sums over clients. As limbs, see privacy.wide."""
+
+    @property
+    def ranges(self) -> dict[str, float]:
+        """Limbs are below 2^20."""
+        return {"count": 2.0**20, "sum": 2.0**20, "square": 2.0**20}
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Limbs are whole numbers."""
+        return ("count", "sum", "square")
 
     def sums(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
-        """count (), sum (features,), square (features,), float64."""
+        """count (4,), sum (4, features), square (4, features)."""
         x = np.asarray(clients.fields["x"], np.float64)
-        return {"count": np.asarray(float(len(x))), "sum": x.sum(axis=0), "square": np.square(x).sum(axis=0)}, dict(own)
+        count = np.asarray(float(len(x)))
+        return {"count": split(count), "sum": split(x.sum(axis=0)), "square": split(np.square(x).sum(axis=0))}, dict(
+            own
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +71,9 @@ class Standardised:
         """Mean and standard deviation in round 1 (a constant column keeps scale 1), then the inner update."""
         if round > 1:
             return self.inner.update(state, model, total, clients, round - 1)
-        count = max(float(total["count"]), 1.0)
-        mean = total["sum"] / count
-        scale = np.sqrt(np.maximum(total["square"] / count - mean**2, 0.0))
+        count = max(float(join(total["count"])), 1.0)
+        mean = join(total["sum"]) / count
+        scale = np.sqrt(np.maximum(join(total["square"]) / count - mean**2, 0.0))
         scale = np.where(scale > 1e-6, scale, 1.0)
         shared = {**state.shared, "mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
         return State(shared, state.server)

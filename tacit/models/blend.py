@@ -49,10 +49,15 @@ class Blend:
     @property
     def ranges(self) -> dict[str, float]:
         """The parts' own."""
-        found = {}
+        found: dict[str, float] = {}
         for name, part in self._parts().items():
             found |= {f"{name}/{key}": value for key, value in getattr(part, "ranges", {}).items()}
         return found
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The parts' counts."""
+        return tuple(f"{name}/{key}" for name, part in self._parts().items() for key in getattr(part, "whole", ()))
 
     def init(self, schema: Schema, seed: int) -> Params:
         """Both parts' initial values under first/ and second/."""

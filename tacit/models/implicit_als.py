@@ -56,10 +56,17 @@ class ImplicitALS:
         """Largest absolute values that a client's statistics may take, for their encoding as integers."""
         return {"count": 1.0, "residual": 16.0, "gram": 256.0, "cross": 65536.0}
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Statistics that are counts."""
+        return ("count",)
+
     def init(self, schema: Schema, seed: int) -> Params:
         """items (items, dim) float32, normal with standard deviation 0.1 / sqrt(dim)."""
         random = np.random.default_rng(seed)
-        return {"items": (random.standard_normal((schema.items, self.dim)) * 0.1 / np.sqrt(self.dim)).astype(np.float32)}
+        return {
+            "items": (random.standard_normal((schema.items, self.dim)) * 0.1 / np.sqrt(self.dim)).astype(np.float32)
+        }
 
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """Sums over clients, float64.

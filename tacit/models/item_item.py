@@ -37,6 +37,16 @@ class ItemItem:
         """The history stays local; nothing else is personal."""
         return ()
 
+    @property
+    def ranges(self) -> dict[str, float]:
+        """A client counts each pair of its items once."""
+        return {"gram": 1.0}
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Counts."""
+        return ("gram",)
+
     def init(self, schema: Schema, seed: int) -> Params:
         """No weights before the sum: an empty (0, 0) matrix, so that nothing is broadcast."""
         return {"weights": np.zeros((0, 0), np.float32)}

@@ -34,6 +34,16 @@ class ItemKNN:
         """Nothing but the history, which stays local."""
         return ()
 
+    @property
+    def ranges(self) -> dict[str, float]:
+        """A client counts each pair of its items once."""
+        return {"gram": 1.0}
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Counts."""
+        return ("gram",)
+
     def init(self, schema: Schema, seed: int) -> Params:
         """An empty (0, 0) matrix, so that nothing is broadcast before the sum."""
         return {"weights": np.zeros((0, 0), np.float32)}

@@ -61,6 +61,11 @@ class LikeClassifier:
             "curve": 4096.0,
         }
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Statistics that are counts."""
+        return tuple(f"{part}/{name}" for part in PARTS for name in ("count", "like"))
+
     def init(self, schema: Schema, seed: int) -> Params:
         """stage (), and for each part factors (items, dim), mean, like, log (items,), centre (3,); coefficients (9,)."""
         random = np.random.default_rng(seed)
@@ -146,7 +151,7 @@ class LikeClassifier:
         rating = rows["rating"].astype(np.float64)
         mean, like_rate, variance = (float(v) for v in shared[f"{part}/centre"])
         deviation = rating - shared[f"{part}/mean"][rows["item"]]
-        liked = (rating >= LIKE) - shared[f"{part}/like"][rows["item"]].astype(np.float64)
+        liked: Array = (rating >= LIKE) - shared[f"{part}/like"][rows["item"]].astype(np.float64)
         age = np.repeat(history.offsets[1:], history.sizes) - 1 - np.arange(history.offsets[-1])
         weight = 0.5 ** (age / self.half_life)
         sizes = history.sizes

@@ -12,6 +12,7 @@ import torch
 from tacit.core.protocols import Tree
 from tacit.core.triangle import pack, unpack
 from tacit.core.values import Array, Params, Population, Schema
+from tacit.privacy.wide import join, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,29 @@ class LogisticRegression:
 
     @property
     def ranges(self) -> dict[str, float]:
-        """Largest absolute values that a client's Newton sums may take, for their encoding as integers."""
+        """Newton sums travel as limbs, see privacy.wide."""
         return {"slope": 2.0**20, "curve": 2.0**20}
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Limbs are whole numbers."""
+        return ("slope", "curve")
+
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
-        """slope (features + 1,) and curve (packed triangle): gradient and Hessian of the summed loss, float64."""
+        """slope (4, features + 1) and curve (4, packed triangle): limbs of the summed loss's gradient and Hessian."""
         x, design = self._design(shared, clients)
         p = 1.0 / (1.0 + np.exp(-design @ self._flat(shared)))
         slope = design.T @ (p - clients.fields["y"])
-        return {"slope": slope, "curve": pack((design * (p * (1.0 - p))[:, None]).T @ design)}, {}
+        curve = pack((design * (p * (1.0 - p))[:, None]).T @ design)
+        return {"slope": split(slope), "curve": split(curve)}, {}
 
     def solve(self, shared: Params, total: Params, clients: float) -> Params:
         """One Newton step; the weights (not the bias) are drawn to 0 by `l2` per example, and by 1 altogether."""
         now = self._flat(shared)
-        curve = unpack(np.asarray(total["curve"], np.float64))
+        curve = unpack(join(total["curve"]))
         ridge = np.full(len(now), 1.0)
         ridge[-1] = 1e-6  # keeps the step defined where all labels are alike
-        step = np.linalg.solve(curve + np.diag(ridge), total["slope"] + ridge * now)
+        step = np.linalg.solve(curve + np.diag(ridge), join(total["slope"]) + ridge * now)
         moved = now - step
         weight, bias = moved[:-1].astype(np.float32), np.asarray(moved[-1], np.float32)
         return {**shared, "weight": weight, "bias": bias}

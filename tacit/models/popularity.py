@@ -24,6 +24,16 @@ class Popularity:
         """Nothing personal is learned."""
         return ()
 
+    @property
+    def ranges(self) -> dict[str, float]:
+        """A client counts each of its items once."""
+        return {"counts": 1.0}
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Counts."""
+        return ("counts",)
+
     def init(self, schema: Schema, seed: int) -> Params:
         """counts (items,) float32."""
         return {"counts": np.zeros(schema.items, np.float32)}

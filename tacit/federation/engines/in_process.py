@@ -34,3 +34,7 @@ class InProcess:
     def private(self) -> dict[str, Mapping[str, Any]]:
         """Simulation only: every node's private parameters, to measure with. Nothing in the protocol asks for them."""
         return {name: worker.private.own for name, worker in self._workers.items()}
+
+    def witness(self, round: int) -> list[Any]:
+        """Simulation only: the plain sums of what nodes masked in a round, to check the secure sum with."""
+        return [worker.sessions.witness(round) for worker in self._workers.values()]

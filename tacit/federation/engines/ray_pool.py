@@ -34,7 +34,7 @@ class RayPool:
         self._started = not ray.is_initialized()
         if self._started:
             ray.init(num_cpus=max(len(build), 1), include_dashboard=False, log_to_driver=False, configure_logging=False)
-        remote = ray.remote(num_cpus=1)(Host)
+        remote: Any = ray.remote(num_cpus=1)(Host)
         self._hosts = {name: remote.remote(make, threads) for name, make in build.items()}
         self._counts: dict[str, int] = {n: ray.get(host.clients.remote()) for n, host in self._hosts.items()}
         self._pending: dict[Any, Address] = {}
@@ -81,6 +81,10 @@ class RayPool:
         """Simulation only: every node's private parameters, to measure with. Nothing in the protocol asks for them."""
         return {name: self._ray.get(host.private.remote()) for name, host in self._hosts.items()}
 
+    def witness(self, round: int) -> list[Any]:
+        """Simulation only: the plain sums of what nodes masked in a round, to check the secure sum with."""
+        return [self._ray.get(host.witness.remote(round)) for host in self._hosts.values()]
+
 
 class Host:
     """What runs inside an actor: one node's worker."""
@@ -103,3 +107,7 @@ class Host:
     def private(self) -> dict[str, Any]:
         """The private parameters of the node's clients."""
         return dict(self._worker.private.own)
+
+    def witness(self, round: int) -> Any:
+        """The plain sum of what the node's parties masked in a round."""
+        return self._worker.sessions.witness(round)

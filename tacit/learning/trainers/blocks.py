@@ -50,7 +50,9 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
     touched = torch.zeros((len(clients), 0), dtype=torch.int64)
     if schema.kind == "tabular":
         rows = np.zeros(shape, np.int64)
-        taken = _pack_rows(offsets, population.first, clients, np.uint64(seed), work.epochs, work.shuffle, size, rows, mask, epoch)
+        taken = _pack_rows(
+            offsets, population.first, clients, np.uint64(seed), work.epochs, work.shuffle, size, rows, mask, epoch
+        )
         for name in ("x", "y"):
             batches[name] = torch.from_numpy(population.fields[name])[torch.from_numpy(rows)]
     else:
@@ -97,6 +99,7 @@ def _pack_items(  # type: ignore[no-untyped-def]
     item,
     own,
     offsets,
+    first,
     clients,
     seed,
     negatives,

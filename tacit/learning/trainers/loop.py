@@ -40,7 +40,9 @@ class Loop:
             mine = {name: torch.tensor(own[name][client]) for name in own}
             carry = work.start(broadcast, mine)
             for epoch in range(work.epochs):
-                drawn = examples(work, population.rows(client), population.schema, seed, population.first + client, epoch)
+                drawn = examples(
+                    work, population.rows(client), population.schema, seed, population.first + client, epoch
+                )
                 for batch in _batches(drawn, work.batch_size, epoch):
                     carry = work.step(carry, batch)
             contribution, mine = work.finish(broadcast, carry)

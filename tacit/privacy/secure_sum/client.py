@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -36,23 +35,6 @@ from tacit.privacy.secure_sum.entropy import RandomBytes, System
 from tacit.privacy.secure_sum.progress import Progress
 from tacit.privacy.secure_sum.roster import Roster
 from tacit.privacy.secure_sum.rules import Rules
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Shared:
-    """What a client sends in the second stage: a row per neighbour, and two commitments."""
-
-    sealed: Array  # (k, SEALED) uint8: shares, for that neighbour only
-    wrapped: Array  # (k, 32) uint8: the pair seeds under R, for the server
-    commitments: Array  # (2, 32) uint8: of b and of R
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Endorsement:
-    """A client's word on who survived."""
-
-    signature: Array  # (64,) uint8: Ed25519, for the record
-    tags: Array  # (k, TAG) uint8: one for each neighbour; zeros where it never shared
 
 
 class Client:
@@ -101,7 +83,7 @@ class Client:
         self._round = Progress(round, self._source.bytes(keys.NONCE))
         return wire.as_array(self._signed + self._round.nonce)
 
-    def share(self, names: bytes, adverts: Array) -> Shared:
+    def share(self, names: bytes, adverts: Array) -> wire.Shared:
         """Agree on secrets with the neighbours, and share this round's two secrets among them.
 
         Args:
@@ -146,7 +128,7 @@ class Client:
         self._pairs[peer] = (signed, secret)
         return secret
 
-    def _shares(self, state: Progress, roster: Roster) -> Shared:
+    def _shares(self, state: Progress, roster: Roster) -> wire.Shared:
         own, wrap = self._source.bytes(32), self._source.bytes(32)
         state.self_seed = own
         k, t = roster.neighbours, roster.threshold
@@ -162,7 +144,7 @@ class Client:
         promises = [
             keys.commitment(kind, roster.digest, self._name, it) for kind, it in (("self", own), ("pairs", wrap))
         ]
-        return Shared(
+        return wire.Shared(
             wire.as_rows(sealed, wire.SEALED), wire.as_array(wrapped).reshape(k, 32), wire.as_rows(promises, 32)
         )
 
@@ -202,7 +184,7 @@ class Client:
         state.held, state.self_seed, state.stage, self._uploaded = held, b"", 2, state.number
         return out
 
-    def sign(self, survivors: Array, dropped: Array) -> Endorsement:
+    def sign(self, survivors: Array, dropped: Array) -> wire.Endorsement:
         """Endorse who uploaded and who shared but did not, after checking that the two cannot be played off.
 
         Args:
@@ -231,7 +213,7 @@ class Client:
         state.statement, state.stage = roster.statement(survivors, dropped), 3
         tags = [keys.survivor_tag(key, self._name, state.statement) for _, _, key in state.pairs]
         signature = self._identity.sign(state.statement)
-        return Endorsement(wire.as_array(signature), wire.as_rows(tags, keys.TAG))
+        return wire.Endorsement(wire.as_array(signature), wire.as_rows(tags, keys.TAG))
 
     def unmask(self, survivors: Array, dropped: Array, endorsed: Array, tags: Array) -> Array:
         """(k, SHARE) uint8 by slot: of each surviving neighbour the share of b, of each dropped one the share of R.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -91,6 +92,7 @@ def signed_key(identity: Identity, key: X25519PrivateKey, name: str, run: bytes,
     return public + identity.sign(pack("key", run, epoch, name, public))
 
 
+@lru_cache(maxsize=16384)  # a process that hosts many clients checks each advert once
 def check_key(key: bytes, name: str, public: bytes | None, run: bytes, epoch: int) -> None:
     """Refuse a key that `name`, who has the identity `public`, did not sign for this epoch of this run.
 

@@ -19,12 +19,15 @@ class SecAgg(Rules):
     """Pairwise masks with dropout recovery, exact mod 2^32; see `client` for the protocol and its sources.
 
     Guarantees (the sum mod 2^32 of the survivors' vectors is all that the server and the clients colluding with it
-    learn), each with a chance of failure of at most 2^-40 per run or epoch (see `graph`), against clients of which
-    the share `colluding` works with the server, and against
+    learn), with a chance of failure of at most 2^-40 for every graph that is drawn (see `graph`), where the share
+    `colluding` of the clients works with
     - a server that follows the protocol and keeps everything it sees, always;
     - a server that also forges, replays or withholds messages and tells clients different tales about who dropped out,
-      where the graph is complete (up to 100 clients) or `lying` is set: 2 t then exceeds the neighbours and the
-      colluding ones among them, so that it cannot collect t shares of both secrets of anybody.
+      where `resists_lying` says so: with the defaults up to 100 clients, beyond where `lying` is set. 2 t then exceeds
+      the neighbours and the colluding ones among them, so that nobody can collect t shares of both secrets of anybody.
+
+    Beyond 100 clients the ring is shuffled by a hash of the run's name: a server that may choose that name after it
+    knows who colludes can try many. Let the name be fixed by somebody else, or before clients join.
 
     A round is exact while no more than the share `dropout` vanishes, whenever they do (a chance of failure of at most
     2^-30 per round), and often beyond; else it ends in `SecureSumAborted`.

@@ -14,6 +14,7 @@ with line breaks between them; survivors and dropped are packed bits over the ri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,23 @@ from tacit.privacy.secure_sum.shamir import SHARE
 STAGES = ("advertise", "share", "masked", "sign", "unmask")
 KIND = "secure-sum/"  # before the stage, in Request.kind
 SEALED = 12 + 2 * SHARE + 16  # bytes: nonce of AES-GCM, a share of each secret, tag of AES-GCM
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Shared:
+    """What a client sends in the second stage: a row per neighbour, and two commitments."""
+
+    sealed: Array  # (k, SEALED) uint8: shares, for that neighbour only
+    wrapped: Array  # (k, 32) uint8: the pair seeds under R, for the server
+    commitments: Array  # (2, 32) uint8: of b and of R
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Endorsement:
+    """A client's word on who survived."""
+
+    signature: Array  # (64,) uint8: Ed25519, for the record
+    tags: Array  # (k, TAG) uint8: one for each neighbour
 
 
 def as_array(raw: bytes) -> Array:
