@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from tacit.core.protocols import Aggregator, Algorithm, Model, Partition, SecureSum, Source, Trainer, Transform
+from tacit.core.protocols import (
+    Aggregator,
+    Algorithm,
+    Model,
+    Partition,
+    SecureSum,
+    Source,
+    Statistics,
+    Trainer,
+    Transform,
+)
 from tacit.core.toml import dumps
 from tacit.core.values import PlanError
 
@@ -107,6 +117,15 @@ class Plan:
                 f"the secure sum opens no fewer than {self.secure_sum.minimum} contributions, but the cohort is "
                 f"{self.cohort}. Raise the cohort or lower the minimum."
             )
+        for round in (1, self.rounds):
+            work = self.algorithm.work(self.model, round)
+            summed = getattr(work, "model", work)
+            if isinstance(work, Statistics) and getattr(summed, "limbs", ()) and (self.protect or each):
+                raise PlanError(
+                    f"{summed!r} sends numbers cut into limbs, which only an exact sum puts together again, but "
+                    f"{self.protect[0] if self.protect else self.aggregator!r} would change them. "
+                    "Use an algorithm of gradient steps without standardisation, or drop the protection."
+                )
         noisy = [t for t in self.protect if t.noisy]
         if noisy and each:
             raise PlanError(

@@ -57,7 +57,8 @@ class LossModel(Model, Protocol):
 class HasGradients(Protocol):
     """A loss model that also brings its gradient by hand, over stacked clients: (clients, ...) in every array.
 
-    The gradient of a table may be a pair (index, values), both (clients, batch, dim): the rows that the batch names.
+    Beside "item", a row in the client's own table, a batch then has "place": the row in all clients' tables laid end to
+    end. The gradient of a table is a pair (place, values (clients, batch, dim)).
     """
 
     def gradients(self, params: Tree, batch: Tree, weight: Any) -> Tree: ...  # of sum_b weight[c, b] * loss[c, b]

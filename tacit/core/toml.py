@@ -31,14 +31,17 @@ def _table(value: Any, top: bool = False) -> dict[str, Any]:
     for item in fields(value):
         entry = getattr(value, item.name)
         if entry is not None and entry != () and item.name != "also":
-            table[item.name] = _plain(entry)
+            # 1 and 1.0 are equal, so plans that hold them are: they must not differ in their digests
+            whole = item.type in ("float", float) and isinstance(entry, int)
+            table[item.name] = float(entry) if whole else _plain(entry)
     return table
 
 
 def _difference(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """What a further training changes; `false` switches off what the plan has and the training has not."""
+    theirs = {key: entry for key, entry in theirs.items() if key != "baselines"}  # these are not inherited
     changed = {key: entry for key, entry in mine.items() if theirs.get(key) != entry}
-    return changed | {key: False for key in theirs if key not in mine and key != "also"}
+    return changed | {key: False for key in theirs if key not in mine}
 
 
 def _plain(entry: Any) -> Any:
@@ -100,7 +103,10 @@ def _build(table: Mapping[str, Any], cls: type[Any], vocabulary: Vocabulary, whe
 
 def _value(entry: Any, hint: Any, name: str, vocabulary: Vocabulary, where: str) -> Any:
     if name in vocabulary:
-        if isinstance(entry, list):
+        many = typing.get_origin(hint) is tuple
+        if many != isinstance(entry, list):
+            raise PlanError(f"{where} must be {'a list of components' if many else 'one component'}, got {entry!r}")
+        if many:
             return tuple(_component(part, name, vocabulary, f"{where}[{i}]") for i, part in enumerate(entry))
         return _component(entry, name, vocabulary, where)
     origin = typing.get_origin(hint)

@@ -40,6 +40,20 @@ def refuses(algorithm: object, model: Model, weighting: str = "uniform") -> str 
     )
 
 
+def refuses_personal(algorithm: object, model: Model, names: tuple[str, ...], weighting: str) -> str | None:
+    """Why an algorithm cannot keep these parameters of a model on each client, or None."""
+    if (why := refuses(algorithm, model, weighting)) is not None:
+        return why
+    assert isinstance(model, LossModel)
+    known = set(model.init(Schema(model.serves, items=1, features=1), 0)) - {*model.constants, *model.tables}
+    kind, what = type(algorithm).__name__, type(model).__name__
+    if odd := sorted(set(names) - known):
+        return f"{kind} cannot keep {odd} of {what} on each client; what it can keep is {sorted(known)}"
+    if not model.tables and not known - set(personal(model, names)):
+        return f"{kind} would keep every parameter of {what} on each client, so nothing would be learned together"
+    return None
+
+
 def personal(model: Model, names: tuple[str, ...]) -> tuple[str, ...]:
     """The private names of a personalised model: these, or its head, and what it keeps private anyway."""
     head = model.head if isinstance(model, LossModel) else ()

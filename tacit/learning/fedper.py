@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import LocalWork, Model, Statistics
 from tacit.core.values import Params, Schema, State
-from tacit.learning.averaging import mean, moved, personal, refuses, start
+from tacit.learning.averaging import mean, moved, personal, refuses_personal, start
 from tacit.learning.sgd import SGD
 
 
@@ -23,8 +23,8 @@ class FedPer:
     weighting: str = "uniform"
 
     def refuses(self, model: Model) -> str | None:
-        """Models without a loss."""
-        return refuses(self, model, self.weighting)
+        """Models without a loss, and personal layers that they have not."""
+        return refuses_personal(self, model, self.personal, self.weighting)
 
     def private(self, model: Model) -> tuple[str, ...]:
         """The personal layers and what the model keeps private anyway."""

@@ -45,30 +45,44 @@ class LocalSGD:
 
         fixed = self.model.constants
         trained = {name: value for name, value in carry["params"].items() if name not in fixed}
-        return self.move(carry, batch, torch.func.grad(objective)(trained))
+        gradients = torch.func.grad(objective)(trained)
+        params, anchor = dict(carry["params"]), carry["anchor"]
+        for name, gradient in gradients.items():
+            if self.prox and name not in self.private:
+                gradient = gradient + self.prox * (params[name] - anchor[name])
+            params[name] = params[name] - self._rate(name, batch) * gradient
+        return {"params": params, "anchor": anchor, "count": {"rows": carry["count"]["rows"] + real}}
 
-    def move(self, carry: Carry, batch: Tree, gradients: Tree) -> Carry:
-        """Apply the gradient of the mean loss of one batch; also for stacked clients.
+    def step_stacked(self, params: Tree, anchor: Tree, batch: Tree, gradients: Tree) -> None:
+        """One step for stacked clients, in place, from gradients of each client's mean loss; see HasGradients.
 
-        A table's gradient may be given as (index, values), both (clients, batch, dim): the table then changes in place.
+        Every client must have a real row in its batch.
         """
-        real = batch["mask"].sum(-1)
-        alive = (real > 0).to(torch.float32)
-        params, anchor, count = dict(carry["params"]), carry["anchor"], carry["count"]
         for name, gradient in gradients.items():
             value = params[name]
-            rate = self.lr * alive
-            if self.head_epochs:
-                head = (batch["epoch"] < self.head_epochs).to(torch.float32)
-                rate = rate * (head if name in self.private else 1.0 - head)
+            change = gradient[1] if isinstance(gradient, tuple) else gradient
+            if self.head_epochs:  # clients of a block may be in different epochs
+                change = change * _beside(self._phase(name, batch), change)
             if self.prox and name not in self.private:
-                value = value - _beside(self.prox * rate, value) * (value - anchor[name])
+                pull = self.prox * (value - anchor[name])
+                value.sub_(pull * _beside(self._phase(name, batch), pull), alpha=self.lr)
             if isinstance(gradient, tuple):
-                index, each = gradient
-                params[name] = value.scatter_add_(1, index, -_beside(rate, each) * each)
+                step = (change * -self.lr).flatten(0, 1)  # scaled here: index_add_ with alpha is far slower
+                value.flatten(0, 1).index_add_(0, gradient[0].flatten(), step)
             else:
-                params[name] = value - _beside(rate, value) * gradient
-        return {"params": params, "anchor": anchor, "count": {"rows": count["rows"] + real}}
+                value.sub_(change, alpha=self.lr)
+
+    def _phase(self, name: str, batch: Tree) -> torch.Tensor:
+        """1 where the epoch trains this parameter, else 0."""
+        if not self.head_epochs:
+            return torch.ones_like(batch["epoch"])
+        head: torch.Tensor = (batch["epoch"] < self.head_epochs).to(torch.float32)
+        return head if name in self.private else 1.0 - head
+
+    def _rate(self, name: str, batch: Tree) -> torch.Tensor:
+        """Step size: 0 where a batch has no real row, or where the phase trains the other parameters."""
+        rate: torch.Tensor = self.lr * self._phase(name, batch) * (batch["mask"].sum(-1) > 0).to(torch.float32)
+        return rate
 
     def finish(self, shared: Tree, carry: Carry) -> tuple[Tree, Tree]:
         """(delta of the shared parameters, private parameters); under weighting "rows" also `#rows`."""

@@ -29,6 +29,11 @@ class ColumnMoments:
         """Limbs are whole numbers."""
         return ("count", "sum", "square")
 
+    @property
+    def limbs(self) -> tuple[str, ...]:
+        """What clipping, noise or a median would garble: a plan with these is refused."""
+        return self.whole
+
     def sums(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """count (4,), sum (4, features), square (4, features)."""
         x = np.asarray(clients.fields["x"], np.float64)

@@ -84,6 +84,11 @@ class LogisticRegression:
         """Limbs are whole numbers."""
         return ("slope", "curve")
 
+    @property
+    def limbs(self) -> tuple[str, ...]:
+        """What clipping, noise or a median would garble: a plan with these is refused."""
+        return self.whole
+
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """slope (4, features + 1) and curve (4, packed triangle): limbs of the summed loss's gradient and Hessian."""
         x, design = self._design(shared, clients)

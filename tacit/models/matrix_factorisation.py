@@ -69,14 +69,16 @@ class MatrixFactorisation:
         return torch.nn.functional.binary_cross_entropy_with_logits(score, batch["label"], reduction="none")
 
     def gradients(self, params: Tree, batch: Tree, weight: torch.Tensor) -> Tree:
-        """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c: user (c, dim), items as (index, values)."""
-        index = batch["item"].unsqueeze(-1).expand(-1, -1, self.dim)
-        items_CBD = params["items"].gather(1, index)  # C clients, B batch, D dim
+        """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c: user (c, dim), items as (place, values)."""
+        place = batch["place"]  # row of each example's item in all clients' tables laid end to end
+        items_CBD = (
+            params["items"].flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+        )  # C clients, B batch, D dim
         score_CB = torch.bmm(items_CBD, params["user"].unsqueeze(-1)).squeeze(-1)
         error_CB = (torch.sigmoid(score_CB) - batch["label"]) * weight
         user = torch.bmm(error_CB.unsqueeze(1), items_CBD).squeeze(1)
         each = error_CB.unsqueeze(-1) * params["user"].unsqueeze(1)
-        return {"items": (index, each), "user": user}
+        return {"items": (place, each), "user": user}
 
     def scores(self, shared: Params, own: Params, clients: Population) -> Array:
         """(clients, items) float32."""

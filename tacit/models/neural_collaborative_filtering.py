@@ -75,9 +75,11 @@ class NeuralCollaborativeFiltering:
         return torch.nn.functional.binary_cross_entropy_with_logits(score, batch["label"], reduction="none")
 
     def gradients(self, params: Tree, batch: Tree, weight: torch.Tensor) -> Tree:
-        """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c; items as (index, values)."""
-        index = batch["item"].unsqueeze(-1).expand(-1, -1, self.dim)
-        items_CBD = params["items"].gather(1, index)  # C clients, B batch, D dim, H hidden
+        """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c; items as (place, values)."""
+        place = batch["place"]  # row of each example's item in all clients' tables laid end to end
+        items_CBD = (
+            params["items"].flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+        )  # C clients, B batch, D dim
         hidden_CBH = torch.baddbmm(params["b1"].unsqueeze(1), items_CBD, params["w1"]).relu_()
         score_CB = torch.bmm(hidden_CBH, params["w2"].unsqueeze(-1)).squeeze(-1) + params["b2"].unsqueeze(-1)
         error_CB = (torch.sigmoid(score_CB) - batch["label"]) * weight
@@ -86,7 +88,7 @@ class NeuralCollaborativeFiltering:
         back_CBH = back_CBH * (hidden_CBH > 0)
         each = torch.bmm(back_CBH, params["w1"].transpose(1, 2))
         return {
-            "items": (index, each),
+            "items": (place, each),
             "w1": torch.bmm(items_CBD.transpose(1, 2), back_CBH),
             "b1": back_CBH.sum(1),
             "w2": w2,

@@ -66,6 +66,7 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
             work.epochs, work.shuffle, size, longest, local, label, mask, epoch, named,
         )  # fmt: skip
         batches["item"], batches["label"] = torch.from_numpy(local), torch.from_numpy(label)
+        batches["place"] = batches["item"] + used * torch.arange(len(clients)).reshape(-1, 1, 1)
         touched = torch.from_numpy(np.ascontiguousarray(named[:, :used]))
     batches["mask"], batches["epoch"] = torch.from_numpy(mask), torch.from_numpy(epoch)
     alive = np.array([int(np.count_nonzero(taken > number)) for number in range(int(taken.max(initial=0)))], np.int64)

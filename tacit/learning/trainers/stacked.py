@@ -65,53 +65,77 @@ class Stacked:
         for name, value in shared.items():
             tensor = torch.tensor(value)
             if name in tables:
-                broadcast[name] = tensor[block.touched]
+                broadcast[name] = tensor.index_select(0, block.touched.flatten()).reshape(*block.touched.shape, -1)
             else:
                 broadcast[name] = tensor.unsqueeze(0).expand(len(block.clients), *value.shape)
         mine: Tree = {name: torch.from_numpy(values[block.clients]) for name, values in own.items()}
         carry = torch.func.vmap(work.start)(broadcast, mine)
-        finished = self._steps(work, carry, block)
-        delta, private = torch.func.vmap(work.finish)(broadcast, finished)
-        square = sum(torch.square(value.double()).reshape(len(value), -1).sum(1) for value in delta.values())
-        length = torch.sqrt(torch.as_tensor(square))
-        if not bool(torch.isfinite(length).all()):
-            raise ValueError("a contribution holds NaN or infinity (a learning rate too high?): it must not be sent")
-        scale = None if clip_norm is None else torch.clamp(clip_norm / torch.clamp(length, min=1e-300), max=1.0)
+        if isinstance(work.model, HasGradients) and isinstance(work, LocalSGD):
+            carry = _by_hand(work, work.model, carry, block)
+        else:
+            carry = _by_vmap(work, carry, block)
+        delta, private = torch.func.vmap(work.finish)(broadcast, carry)
+        scale = _scale(delta, clip_norm)
         for name, value in delta.items():
-            value = value.double()
             if scale is not None:
                 value = value * scale.reshape(-1, *([1] * (value.ndim - 1)))
+            part = torch.zeros(shared[name].shape) if name in tables else value.sum(0)
             if name in tables:
-                if name not in sums:
-                    sums[name] = torch.zeros(shared[name].shape, dtype=torch.float64)
-                sums[name].index_add_(0, block.touched.reshape(-1), value.flatten(0, 1))
-            else:
-                sums[name] = sums[name] + value.sum(0) if name in sums else value.sum(0)
+                part.index_add_(0, block.touched.flatten(), value.flatten(0, 1))
+            sums[name] = sums[name] + part if name in sums else part.double()
         for name, value in private.items():
             own[name][block.clients] = value.numpy()
 
-    def _steps(self, work: LocalWork, carry: Carry, block: Block) -> Carry:
-        """All steps of a block; clients are sorted by their number of steps, so those that are done fall off the end."""
-        by_hand = isinstance(work.model, HasGradients) and isinstance(work, LocalSGD)
-        if by_hand:  # steps are then taken in place: on tensors of our own
-            carry = {**carry, "params": {name: value.clone() for name, value in carry["params"].items()}}
-        step = torch.func.vmap(work.step)
-        done: list[Carry] = []
-        for number, batch in enumerate(_batches(block)):
-            alive = int(block.alive[number])
-            have = len(carry["count"]["rows"])
-            if alive < have:
-                done.append(_part(carry, alive, have))
-                carry = _part(carry, 0, alive)
-            if by_hand:
-                assert isinstance(work, LocalSGD) and isinstance(work.model, HasGradients)
-                weight = batch["mask"] / torch.clamp(batch["mask"].sum(-1, keepdim=True), min=1.0)
-                carry = work.move(carry, batch, work.model.gradients(carry["params"], batch, weight))
-            else:
-                with torch.enable_grad():
-                    carry = step(carry, batch)
-        parts = [carry, *reversed(done)]
-        return {kind: {name: torch.cat([p[kind][name] for p in parts]) for name in carry[kind]} for kind in carry}
+
+def _scale(delta: Tree, clip_norm: float | None) -> torch.Tensor | None:
+    """(clients,) factor that brings each client's delta into the ball.
+
+    Raises:
+        ValueError: a delta holds NaN or infinity.
+    """
+    if clip_norm is None:
+        if not all(bool(torch.isfinite(value.sum())) for value in delta.values()):
+            raise ValueError("a contribution holds NaN or infinity (a learning rate too high?): it must not be sent")
+        return None
+    square = torch.stack(
+        [
+            torch.linalg.vector_norm(value.flatten(1) if value.ndim > 1 else value[:, None], dim=1) ** 2
+            for value in delta.values()
+        ]
+    )
+    length = torch.sqrt(square.double().sum(0))
+    if not bool(torch.isfinite(length).all()):
+        raise ValueError("a contribution holds NaN or infinity (a learning rate too high?): it must not be sent")
+    return torch.clamp(clip_norm / torch.clamp(length, min=1e-30), max=1.0).float()
+
+
+def _by_hand(work: LocalSGD, model: HasGradients, carry: Carry, block: Block) -> Carry:
+    """All steps with hand-written gradients, in place; clients stand by falling number of steps, so the first go on."""
+    fixed = work.model.constants
+    params = {n: value if n in fixed else value.contiguous().clone() for n, value in carry["params"].items()}
+    mask = block.batches["mask"]
+    weights = mask / torch.clamp(mask.sum(-1, keepdim=True), min=1.0)
+    for number, batch in enumerate(_batches(block)):
+        alive = len(batch["mask"])
+        now = {name: value[:alive] for name, value in params.items()}
+        anchor = {name: value[:alive] for name, value in carry["anchor"].items()}
+        work.step_stacked(now, anchor, batch, model.gradients(now, batch, weights[:alive, number]))
+    return {"params": params, "anchor": carry["anchor"], "count": {"rows": mask.sum((1, 2))}}
+
+
+def _by_vmap(work: LocalWork, carry: Carry, block: Block) -> Carry:
+    """All steps by vmap over the work's own step; clients that are done fall off the end."""
+    step = torch.func.vmap(work.step)
+    done: list[Carry] = []
+    for batch in _batches(block):
+        alive, have = len(batch["mask"]), len(carry["count"]["rows"])
+        if alive < have:
+            done.append(_part(carry, alive, have))
+            carry = _part(carry, 0, alive)
+        with torch.enable_grad():
+            carry = step(carry, batch)
+    parts = [carry, *reversed(done)]
+    return {kind: {name: torch.cat([p[kind][name] for p in parts]) for name in carry[kind]} for kind in carry}
 
 
 def _part(carry: Carry, low: int, high: int) -> Carry:

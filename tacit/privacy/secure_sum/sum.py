@@ -30,7 +30,8 @@ class SecAgg(Rules):
     knows who colludes can try many. Let the name be fixed by somebody else, or before clients join.
 
     A round is exact while no more than the share `dropout` vanishes, whenever they do (a chance of failure of at most
-    2^-30 per round), and often beyond; else it ends in `SecureSumAborted`.
+    2^-30 per round), and often beyond; else it ends in `SecureSumAborted`. In a cohort of a handful, where not
+    both can be had, the threshold is chosen for secrecy and a single dropout may end the round.
 
     Not guaranteed: that clients submit sensible vectors; that sums of many rounds with changing members reveal nothing
     (that is what noise is for); that a client colluding with the server cannot make a round fail.

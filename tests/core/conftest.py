@@ -1,0 +1,57 @@
+"""Components of every kind, found by walking their folders, and plans that hold them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from tacit.core.plan import Plan
+from tacit.core.values import PlanError
+from tacit.federation.vocabulary import vocabulary
+
+
+def build(**changes: Any) -> Plan:
+    """A sound plan, but for `changes`."""
+    kinds = vocabulary()
+    parts = {
+        "data": kinds["data"]["Storefront"](),
+        "clients": kinds["clients"]["ByCustomer"](),
+        "model": kinds["model"]["MatrixFactorisation"](),
+        "algorithm": kinds["algorithm"]["FedAvg"](),
+    }
+    return Plan(**(parts | changes))
+
+
+def around(field: str, component: Any) -> Plan:
+    """The first sound plan that holds this component: every data, model and algorithm is tried.
+
+    Raises:
+        AssertionError: no plan may hold it.
+    """
+    if field == "local":
+        return build(algorithm=vocabulary()["algorithm"]["FedAvg"](component))
+    if field == "inner":
+        field, component = "algorithm", vocabulary()["algorithm"]["Standardised"](component)
+    many = field in ("baselines", "protect")
+    chosen = {field: (component,) if many else component}
+    choices = [[(kind, cls()) for cls in vocabulary()[kind].values()] for kind in ("data", "model", "algorithm")]
+    for parts in itertools.product(*choices):
+        try:
+            return build(**(dict(parts) | chosen))
+        except (PlanError, AttributeError):
+            continue
+    raise AssertionError(f"no plan may hold {component!r}")
+
+
+@pytest.fixture(scope="session")
+def plan() -> Any:
+    """Builds a sound plan, with changes."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def plan_around() -> Any:
+    """Builds a sound plan that holds a component."""
+    return around
