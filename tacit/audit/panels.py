@@ -99,7 +99,7 @@ def epsilon_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | No
     ).svg()
     keys = {arm.name: arm.key for arm in found}
     rows = _by_round({one.name: curves[keys[one.name]] for one in series}, "epsilon", epsilon)
-    caption = "ε spent up to and including each round. It only grows, and the training stops where the plan says."
+    caption = "ε spent up to and including each round."
     return Panel("Privacy spent", caption, chart, rows)
 
 

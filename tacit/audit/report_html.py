@@ -17,7 +17,7 @@ from tacit.audit.arms import METRICS, Arm, arms, headline
 from tacit.audit.charts import Row, reach, strip, tell
 from tacit.audit.panels import bytes_panel, epsilon_panel, group_panels, listed, quality_panel
 from tacit.audit.tables import beyond_table, classification_table, metrics_table
-from tacit.audit.typeset import count, duration, epsilon, number, scientific, share, size, span
+from tacit.audit.typeset import clean, count, duration, epsilon, number, scientific, share, size, span
 
 MOST_TILES = 6
 
@@ -40,6 +40,7 @@ def render(report: Mapping[str, Any]) -> str:
     Args:
         report: what report.json holds. Unknown keys are passed over.
     """
+    report = clean(report)
     found = arms(report)
     metric = headline(found)
     folder = files("tacit.audit") / "templates"
@@ -135,8 +136,9 @@ def assurance_tiles(report: Mapping[str, Any]) -> list[Tile]:
         out.append(Tile("Privacy spent", f"ε {epsilon(privacy['epsilon'])}", tuple(small), alarm=alarm))
     if _has(secure, "clients"):
         small = [f"{count(secure['dropped'])} dropped out"] if _has(secure, "dropped") else []
-        exact = {True: "sums exact", None: "exactness not checked"}.get(secure.get("exact"), "")
-        alarm = "" if secure.get("exact") is not False else "sums NOT exact"
+        held = secure.get("exact")
+        exact = "sums exact" if held is True else "exactness not checked" if held is None else ""
+        alarm = "sums NOT exact" if held is False else ""
         out.append(Tile("Secure sum", f"{count(secure['clients'])} clients", (*small, exact), alarm=alarm))
     if _has(ledger, "entries"):
         holds = ledger.get("verified") is True

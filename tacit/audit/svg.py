@@ -43,7 +43,7 @@ def axis(values: Sequence[float], zero: bool = False, count: int = 5) -> tuple[f
     low, high = min(values), max(values)
     if zero:
         low = min(low, 0.0)
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(high) / 10 or 1.0
         low, high = (low if zero else low - margin), high + margin
     raw = (high - low) / count

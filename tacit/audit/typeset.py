@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Mapping
 from typing import Any
+
+_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MOST = 1e18  # what is larger is no figure of a run
 
 NONE = "–"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -11,9 +15,18 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def number(value: Any) -> float | None:
     """The value as a finite float, or None: reports hold null where a figure is undefined."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value)
+
+
+def clean(value: Any) -> Any:
+    """The same report, with a mark in place of every character that no page may hold, and all keys as text."""
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {clean(str(key)): clean(part) for key, part in value.items()}
+    return [clean(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def share(value: Any) -> str:

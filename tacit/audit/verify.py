@@ -109,11 +109,11 @@ def _nothing_unlogged(run: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _rounds(run: Path, rounds: Sequence[Mapping[str, Any]], closed: bool) -> None:
-    """Every line of rounds.jsonl says what the ledger says; an unfinished run may be one line ahead of it."""
+    """Every line of rounds.jsonl says what the ledger says; a crash may leave either one round ahead of the other."""
     path = run / "rounds.jsonl"
     if not path.exists():
-        if rounds and closed:
-            raise VerificationError(f"rounds.jsonl is missing, and the ledger speaks of {len(rounds)} rounds")
+        if len(rounds) > (0 if closed else 1):
+            raise VerificationError(f"rounds.jsonl is missing, and the ledger tells of {title(rounds[0])} and more")
         return
     logged = {(entry["training"], entry["number"]): entry for entry in rounds}
     lines = path.read_bytes().split(b"\n")[:-1]
@@ -131,6 +131,6 @@ def _rounds(run: Path, rounds: Sequence[Mapping[str, Any]], closed: bool) -> Non
         for field, value in entry.items():
             if field != "kind" and record.get(field) != value:
                 raise altered(f"{where} ({title(entry)})", f"its {field} is not what the ledger says")
-    if logged:
+    if logged and (closed or list(logged.values()) != [rounds[-1]]):
         missing = title(next(iter(logged.values())))
         raise altered("rounds.jsonl", f"{missing} is in the ledger and has no line")

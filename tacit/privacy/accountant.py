@@ -9,6 +9,7 @@ twice the clip norm.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,9 +61,15 @@ def _spent(groups: tuple[tuple[Event, int], ...], delta: float, unit: str) -> Sp
 
 
 def _compose(accountant: dp.PrivacyAccountant, groups: tuple[tuple[Event, int], ...], delta: float) -> float:
-    for event, count in groups:
-        accountant.compose(_dp_event(event), count)
-    return float(accountant.get_epsilon(delta))
+    log = logging.getLogger("absl")  # dp-accounting warns there of every order that it leaves out of the (valid) bound
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        for event, count in groups:
+            accountant.compose(_dp_event(event), count)
+        return float(accountant.get_epsilon(delta))
+    finally:
+        log.setLevel(level)
 
 
 def _dp_event(event: Event) -> dp.DpEvent:

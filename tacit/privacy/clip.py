@@ -24,8 +24,12 @@ def clipped(x: Vector, bound: float) -> Vector:
     Raises:
         ValueError: x holds NaN or infinity, which no scaling can bound.
     """
-    norm = math.sqrt(float(np.sum(np.square(x, dtype=np.float64))))
-    if not math.isfinite(norm):
-        raise ValueError("a contribution holds NaN, infinity or overflows: it cannot be clipped and must not be sent")
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(float(np.sum(np.square(x, dtype=np.float64))))
+    if not math.isfinite(norm):  # a square may overflow where the value itself does not
+        peak = float(np.max(np.abs(x)))
+        if not math.isfinite(peak):
+            raise ValueError("a contribution holds NaN or infinity: it cannot be clipped and must not be sent")
+        norm = peak * math.sqrt(float(np.sum(np.square(x / peak))))
     scale = factor(norm, bound)
     return x if scale == 1.0 else x * scale

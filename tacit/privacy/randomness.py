@@ -36,7 +36,7 @@ class Stream:
     def uniform(self, count: int) -> Array:
         """(count,) float64 in the open interval (0, 1), 53 random bits each."""
         words = np.frombuffer(self.bytes(8 * count), np.uint64) >> np.uint64(11)
-        return (words.astype(np.float64) + 0.5) * 2.0**-53
+        return np.minimum((words.astype(np.float64) + 0.5) * 2.0**-53, 1.0 - 2.0**-53)  # the largest rounds up to 1
 
     def normal(self, count: int) -> Array:
         """(count,) float64 standard normal values by Box and Muller (1958)."""

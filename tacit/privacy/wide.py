@@ -15,7 +15,7 @@ LIMIT = 2.0 ** (LIMBS * BITS - FRACTION - 1)  # 2^55
 def split(x: Array) -> Array:
     """(...) float64 -> (LIMBS, ...) whole numbers below 2^20 in absolute value, the least significant first.
 
-    Guarantees: join(sum of split(x_i)) is within n * 2^-25 of the sum of n values.
+    Guarantees: join(sum of split(x_i)) is within n * 2^-25 of the sum of n values, beside float64's own rounding of it.
 
     Raises:
         ProtocolError: a value is NaN or beyond 2^55.

@@ -61,7 +61,9 @@ def make_run(tmp_path: Path, key: Ed25519PrivateKey) -> Callable[..., Path]:
         run.mkdir()
         (run / "plan.toml").write_bytes(PLAN.encode())
         ledger = Ledger(run / "ledger", key)
-        ledger.append_once("plan", "plan", {"plan": sha256(PLAN), "name": "federated", "versions": {"python": "3.11.2"}})
+        ledger.append_once(
+            "plan", "plan", {"plan": sha256(PLAN), "name": "federated", "versions": {"python": "3.11.2"}}
+        )
         write_rounds(run, rounds, ledger)
         if sealed:
             write_files(run)

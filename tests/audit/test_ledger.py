@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.audit.conftest import PLAN, ROUNDS, round_entry, sha256, write_files, write_rounds
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tacit.audit.history import read
@@ -16,6 +15,7 @@ from tacit.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from tacit.audit.signing_key import key_path
 from tacit.audit.verify import verify
 from tacit.core.values import TacitError, VerificationError
+from tests.audit.conftest import PLAN, ROUNDS, round_entry, sha256, write_files, write_rounds
 
 PLAN_ENTRY = {"plan": sha256(PLAN), "name": "federated", "versions": {"python": "3.11.2"}}
 
@@ -215,3 +215,9 @@ def test_a_run_resumed_round_by_round_verifies(make_run: Callable[..., Path], ke
     write_files(run)
     Ledger(run / "ledger", key).seal(run)
     assert verify(run).entries == ROUNDS + 3
+
+
+def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TacitError, match="ledger cannot be written"):
+        Ledger(tmp_path / "file" / "ledger", key)

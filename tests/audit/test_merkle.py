@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tacit.audit.merkle import EMPTY, Tree, leaf_hash, node_hash, verify_consistency, verify_inclusion
 from tacit.core.values import VerificationError
 
-# Known answers: leaves and roots of the Certificate Transparency reference implementation, which many logs test against.
+# Known answers: leaves, roots and proofs of the Certificate Transparency reference implementation.
 CT_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
 CT_ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -159,7 +159,7 @@ def test_sizes_and_indices_that_do_not_exist_are_refused() -> None:
         lambda: TREE.consistency(9, 8),
         lambda: TREE.consistency(1, 41),
     ):
-        with pytest.raises(ValueError, match="leaves|leaf"):
+        with pytest.raises(ValueError, match=r"lea[vf]"):
             call()
     with pytest.raises(VerificationError):
         verify_inclusion(leaf_hash(b""), 1, 1, (), leaf_hash(b""))

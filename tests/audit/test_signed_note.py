@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def test_the_published_example_note_opens_with_its_published_key() -> None:
     # Golden: the example of https://c2sp.org/signed-note.
     verifier = Verifier.parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")
     note = (
-        "This is an example message.\n\n\u2014 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERY"
-        "NZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
+        "This is an example message.\n\n\u2014 example.com/foo "
+        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
     )
     assert verifier.open(note.encode()) == "This is an example message.\n"
 
@@ -143,3 +144,27 @@ def test_a_folder_that_cannot_be_written_gives_advice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="XDG_CONFIG_HOME"):
         signing_key(tmp_path / "file" / "ledger.key")
+
+
+def test_of_two_processes_that_make_a_key_at_once_one_wins_for_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "ledger.key", os.link
+    winner = signing_key(tmp_path / "other.key").private_bytes_raw()
+
+    def late(source: Path, target: Path) -> None:
+        link(tmp_path / "other.key", target)  # the other process was faster by a hair
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert signing_key(path).private_bytes_raw() == winner
+
+
+def test_a_file_system_without_links_gets_its_key_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    key = signing_key(tmp_path / "ledger.key")
+    assert signing_key(tmp_path / "ledger.key").private_bytes_raw() == key.private_bytes_raw()
+    assert stat.S_IMODE((tmp_path / "ledger.key").stat().st_mode) == 0o600

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.audit.conftest import ROUNDS, round_entry, sha256, write_rounds
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tacit.audit.checkpoint import Checkpoint
@@ -17,7 +16,8 @@ from tacit.audit.ledger import Ledger
 from tacit.audit.merkle import Tree, leaf_hash
 from tacit.audit.signed_note import sign, verifier_of
 from tacit.audit.verify import verify
-from tacit.core.values import VerificationError
+from tacit.core.values import TacitError, VerificationError
+from tests.audit.conftest import ROUNDS, round_entry, sha256, write_rounds
 
 FILES = (
     "ledger/entries.jsonl",
@@ -171,8 +171,15 @@ def test_a_charge_that_rounds_and_ledger_tell_differently_is_found_before_the_ru
 def test_a_round_that_has_no_line_is_named(make_run: Callable[..., Path]) -> None:
     run = make_run(sealed=False)
     path = run / "rounds.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(VerificationError, match="round 4 of federated"):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))  # what a crash leaves between the ledger's entry and the line
+    verify(run, finished=False)
+    for kept in (lines[:-2], [lines[0], *lines[2:]]):
+        path.write_bytes(b"".join(kept))
+        with pytest.raises(VerificationError, match=r"rounds\.jsonl was altered: round [23] of federated"):
+            verify(run, finished=False)
+    path.unlink()
+    with pytest.raises(VerificationError, match="missing"):
         verify(run, finished=False)
 
 
@@ -226,3 +233,43 @@ def test_a_checkpoint_over_several_entries_names_the_range(tmp_path: Path, key: 
     entries.write_bytes(entries.read_bytes().replace(b'"number":2', b'"number":9'))
     with pytest.raises(VerificationError, match="one of the lines 2 to 4"):
         verify(tmp_path)
+
+
+def test_a_ledger_that_did_not_begin_is_refused(tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    Ledger(tmp_path / "ledger", key)
+    with pytest.raises(VerificationError, match="no entries"):
+        verify(tmp_path, finished=False)
+    with pytest.raises(VerificationError, match=r"ledger/key\.pub is missing"):
+        verify(tmp_path / "elsewhere")
+
+
+def test_a_line_that_is_no_record_is_named(make_run: Callable[..., Path]) -> None:
+    run = make_run(sealed=False)
+    path = run / "rounds.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for junk in (b"{\n", b"3\n", b'{"number":1}\n'):
+        path.write_bytes(b"".join([lines[0], junk, *lines[2:]]))
+        with pytest.raises(VerificationError, match=r"rounds\.jsonl line 2 .*not the record"):
+            verify(run, finished=False)
+
+
+def test_rounds_that_were_never_written_down_are_missed(tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    (tmp_path / "plan.toml").write_bytes(b"p")
+    (tmp_path / "report.json").write_bytes(b"{}")
+    ledger = Ledger(tmp_path / "ledger", key)
+    ledger.append({"kind": "plan", "plan": sha256("p")})
+    ledger.append({"kind": "round", **round_entry(1)})
+    assert verify(tmp_path, finished=False).entries == 2
+    ledger.seal(tmp_path)
+    with pytest.raises(VerificationError, match=r"rounds\.jsonl is missing.* round 1 of federated"):
+        verify(tmp_path)
+
+
+def test_a_folder_in_place_of_a_file_gives_a_clear_error(make_run: Callable[..., Path]) -> None:
+    for number, file in enumerate(FILES):
+        run = make_run(f"run-{number}")
+        (run / file).unlink()
+        (run / file).mkdir()
+        with pytest.raises(TacitError, match=r"cannot be read|missing") as caught:
+            verify(run)
+        assert file.split("/")[-1] in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
@@ -16,8 +17,8 @@ class Clip:
     norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.norm > 0.0:
-            raise ValueError(f"Clip needs norm > 0, got {self.norm}")
+        if not self.norm > 0.0 or not math.isfinite(self.norm):
+            raise ValueError(f"Clip needs a finite norm > 0, got {self.norm}")
 
     @property
     def bound(self) -> float | None:

@@ -32,9 +32,10 @@ class Gaussian:
     def __post_init__(self) -> None:
         if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
             raise ValueError(f"Gaussian needs a finite clip_norm > 0, got {self.clip_norm}")
-        if self.noise_multiplier < 0.0 or (self.noise_multiplier == 0.0 and not self.epsilon > 0.0):
+        noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier)
+        if not noisy and not (self.noise_multiplier == 0.0 and self.epsilon > 0.0):
             raise ValueError(
-                f"Gaussian needs noise_multiplier > 0, or noise_multiplier = 0 and a target epsilon > 0, got "
+                f"Gaussian needs a finite noise_multiplier > 0, or noise_multiplier = 0 and a target epsilon > 0, got "
                 f"noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
             )
         if self.noise_multiplier > 0.0 and self.epsilon > 0.0:
