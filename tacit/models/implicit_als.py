@@ -87,7 +87,7 @@ class ImplicitALS:
         """One Newton step for all items at once: a single eigenproblem of order dim serves every item."""
         table = np.asarray(shared["items"], np.float64)
         count = np.maximum(total["count"], 0.0)
-        gram, cross = _symmetric(total["gram"]), _symmetric(total["cross"])
+        gram, cross = _positive(total["gram"]), _positive(total["cross"])
         descent = total["residual"] - self.alpha0 * table @ gram
         descent -= (self.reg * (count + self.alpha0 * clients))[:, None] * table
         unit = np.eye(self.dim)
@@ -127,8 +127,11 @@ class ImplicitALS:
         return solved
 
 
-def _symmetric(matrix: Array) -> Array:
-    return np.asarray((matrix + matrix.T) / 2.0)
+def _positive(matrix: Array) -> Array:
+    """The nearest positive semidefinite matrix: what a sum of squares is until noise is added to it."""
+    matrix = (matrix + matrix.T) / 2.0
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(matrix if values[0] >= 0.0 else (vectors * np.maximum(values, 0.0)) @ vectors.T)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz"})

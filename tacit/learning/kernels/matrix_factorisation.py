@@ -56,10 +56,12 @@ def train(  # type: ignore[no-untyped-def]
     batch_size,
     shuffle,
     clip_norm,
+    part,
     sums,
 ):
     """Add the deltas of every client in `cohort` to sums (items, dim) float64; `users` (clients, dim) change in place.
 
+    part (items, dim) float32 is scratch space of zeros; the caller makes it, since numpy asks for large pages.
     Returns False if a client's parameters were not finite (nothing of that client was added).
     """
     items, dim = table.shape
@@ -80,8 +82,6 @@ def train(  # type: ignore[no-untyped-def]
     power = bits.view(np.float32)
     user = np.empty(dim, np.float32)
     slope = np.empty(dim, np.float32)
-    part = np.zeros((items, dim), np.float32)
-    warm = np.float32(0.0)
     for index in range(len(cohort)):
         c = cohort[index]
         low, high = offsets[c], offsets[c + 1]
@@ -139,10 +139,6 @@ def train(  # type: ignore[no-untyped-def]
                     t = below(state, s + 1)
                     place[s], place[t] = place[t], place[s]
                     labels[s], labels[t] = labels[t], labels[s]
-            for r in range(had, rows):  # only loads: many cache misses at a time
-                i = np.uint64(touched[r])
-                for k in range(0, dim, 16):
-                    warm += table[i, k] + part[i, k]
             for r in range(had, rows):
                 i = np.uint64(touched[r])
                 for k in range(dim):
@@ -205,4 +201,4 @@ def train(  # type: ignore[no-untyped-def]
                 for k in range(dim):
                     sums[i, k] += part[i, k]
                     part[i, k] = 0.0
-    return np.isfinite(warm) or True  # uses `warm`, so that its loads are not optimised away
+    return True

@@ -62,6 +62,7 @@ class Fused:
             work.batch_size,
             work.shuffle,
             0.0 if clip_norm is None else clip_norm,
+            np.zeros(sums.shape, np.float32),
             sums,
         )
         if not finite:

@@ -1,0 +1,98 @@
+"""One protocol, one result: where clients live changes nothing of what is learned."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tacit.core.trees import flatten
+from tacit.core.values import ProtocolError, Request
+from tacit.federation.engines.ray_pool import RayPool
+from tacit.federation.run import run
+from tacit.federation.worker import Worker
+from tacit.learning.sum_of_statistics import SumOfStatistics
+from tacit.models.implicit_als import ImplicitALS
+from tacit.models.item_item import ItemItem
+from tacit.privacy.secure_sum.sum import SecAgg
+from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.gaussian import Gaussian
+
+KINDS = {
+    "gradients": {},
+    "clipped gradients": {"protect": (Clip(0.5),)},
+    "gradients with noise": {"protect": (Gaussian(0.5, 0.5),)},
+    "a cohort of gradients": {"cohort": 20},
+    "statistics": {"model": ImplicitALS(dim=4), "algorithm": SumOfStatistics()},
+    "counts": {"model": ItemItem(), "algorithm": SumOfStatistics()},
+}
+SECURE = {"plain": {}, "secure": {"secure_sum": SecAgg(minimum=3)}}
+
+
+def last(plan, engine, population):
+    return list(run(plan, engine, population.schema))[-1]
+
+
+def start(plan, population):
+    return plan.algorithm.init(plan.model, population.schema, plan.seed).shared
+
+
+@pytest.mark.parametrize("secure", SECURE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_nodes_learn_the_model_that_one_node_learns(
+    shop, make_plan, in_process, movement, same_arrays, kind, secure
+):
+    plan = make_plan(**KINDS[kind], **SECURE[secure])
+    alone, private = in_process(plan, shop), {}
+    one = last(plan, alone, shop)
+    for parts in (2, 7):
+        engine = in_process(plan, shop, parts)
+        several = last(plan, engine, shop)
+        if secure == "secure" or kind == "counts":  # integers are summed: no order of addition can show
+            assert same_arrays(several.state.shared, one.state.shared)
+            assert several.sum_digest == one.sum_digest
+        else:
+            moved = movement(one.state.shared, start(plan, shop)) if kind != "counts" else 1.0
+            assert movement(several.state.shared, one.state.shared) <= min(1e-6, 1e-3 * moved)
+        assert (several.cohort, several.clients, several.dropped) == (one.cohort, one.clients, one.dropped)
+        private = {n: np.concatenate([engine._workers[w].private.own[n] for w in engine.nodes()]) for n in ("user",)}
+        for name, values in alone._workers["node-0"].private.own.items():
+            np.testing.assert_allclose(private[name], values, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Ray's own
+def test_two_ray_actors_learn_the_model_that_this_process_learns(
+    shop, make_plan, in_process, cut, movement, same_arrays
+):
+    import ray
+
+    assert not ray.is_initialized()
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        for kind in ("gradients", "statistics"):
+            for secure in SECURE.values():
+                plan = make_plan(**KINDS[kind], **secure)
+                local = in_process(plan, shop, 2)
+                here = last(plan, local, shop)
+                with RayPool({n: partial(Worker, plan, part) for n, part in cut(shop, 2).items()}) as pool:
+                    there = last(plan, pool, shop)
+                    assert same_arrays(there.state.shared, here.state.shared)
+                    assert there.sum_digest == here.sum_digest
+                    for node, own in pool.private(2).items():
+                        assert same_arrays(own, local.private(2)[node])
+                    with pytest.raises(ProtocolError, match="holds plan") as caught:
+                        pool.send({"node-0": Request("train", 1)})
+                        list(pool.receive())
+                    assert "Traceback" not in str(caught.value)
+    finally:
+        ray.shutdown()
+    assert not ray.is_initialized()
+
+
+def test_the_model_moves_far_enough_to_make_equality_a_claim(shop, make_plan, in_process, movement):
+    for kind in ("gradients", "statistics"):
+        plan = make_plan(**KINDS[kind])
+        done = last(plan, in_process(plan, shop), shop)
+        assert movement(done.state.shared, start(plan, shop)) > 1e-3
+        assert np.all(np.isfinite(flatten(done.state.shared)))
