@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from tacit.core.plan import Plan
 from tacit.core.values import Array, DataError, Population
+from tacit.federation import array_file
 
 
 class PrivateStore:
@@ -46,18 +44,31 @@ class PrivateStore:
         self._round, self._dirty = round - 1, round
 
     def commit(self, round: int) -> None:
-        """The round is over: its parameters are stored before the server counts it."""
+        """The round is over: its parameters are stored before the server counts it.
+
+        A node none of whose clients was asked in this round stores what it had after the round before.
+
+        Raises:
+            DataError: neither memory nor disk has what the round began with.
+        """
+        self.begin(round)
         self._round, self._dirty = round, 0
         if self._folder is None or not self.own:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(round)
-        temporary = path.with_suffix(".tmp")
-        save_file({name: np.ascontiguousarray(value) for name, value in self.own.items()}, temporary)
-        os.replace(temporary, path)
+        array_file.save(path, self.own)
         for old in self._folder.glob("round-*.safetensors"):
             if old not in (path, self._path(round - 1)):
                 old.unlink()
+
+    def after(self, round: int) -> dict[str, Array]:
+        """The parameters as after a round: from memory where they are there, else from the disk.
+
+        Raises:
+            DataError: neither has them.
+        """
+        current = (self._dirty == 0 and self._round == round) or not self._initial
+        return self.own if current else self.load(round)
 
     def load(self, round: int) -> dict[str, Array]:
         """The parameters as after a round; round 0 is the initial values.
@@ -70,8 +81,8 @@ class PrivateStore:
         if self._folder is None:
             raise DataError(f"private parameters of round {round} are needed, but this node keeps none on disk")
         try:
-            loaded = load_file(self._path(round))
-        except (OSError, SafetensorError):
+            loaded, _ = array_file.load(self._path(round))
+        except DataError:
             raise DataError(
                 f"private parameters of round {round} are missing or damaged in {self._folder}; the run cannot resume "
                 "there. Start it anew in another run folder."
@@ -79,7 +90,7 @@ class PrivateStore:
         shapes = {name: (self._clients, *value.shape) for name, value in self._initial.items()}
         if {name: value.shape for name, value in loaded.items()} != shapes:
             raise DataError(f"private parameters in {self._folder} belong to other clients or another model")
-        return dict(loaded)
+        return loaded
 
     def _path(self, round: int) -> Path:
         assert self._folder is not None

@@ -11,6 +11,7 @@ import numpy as np
 from tacit.core.plan import Plan
 from tacit.core.protocols import Engine, LocalWork, Statistics, exchange
 from tacit.core.values import Address, Array, Params, ProtocolError, Reply, Request, Scalar, Vector
+from tacit.federation.cohort import COHORT
 from tacit.federation.randomness import stream
 from tacit.learning.integers import quantiser
 
@@ -43,7 +44,7 @@ class SecureServer:
         self._clients = sum(nodes.values())
         config: dict[str, Scalar] = {"plan": plan.digest(), "run": self._run, "clients": self._clients}
         enrol = {name: Request("enrol", 0, {}, config) for name in nodes}
-        keys: dict[str, Array] = {name: reply.arrays["keys"] for name, reply in exchange(engine, enrol)}
+        keys = {name: _keys(plan, name, nodes[name], reply) for name, reply in exchange(engine, enrol)}
         self._trusted = {address: key for name, part in keys.items() for address, key in _addressed(plan, name, part)}
         everyone = {name: Request("trust", 0, keys, config) for name in nodes}
         for _ in exchange(engine, everyone):
@@ -66,6 +67,7 @@ class SecureServer:
         self._server.start(request.round, list(parties), size)
         model = {MODEL + name: value for name, value in request.arrays.items()}
         up = down = 0
+        hosted: dict[Address, int] = {}  # party -> clients whose contributions its upload adds
         while self._server.stage != "finish":
             masked = self._server.stage == "masked"
             requests = {}
@@ -74,10 +76,15 @@ class SecureServer:
                 arrays = {**asked.arrays, **model, **parties[party]} if masked else asked.arrays
                 requests[party] = replace(asked, arrays=arrays, config=request.config)
             for party, reply in exchange(engine, requests):
+                if masked:
+                    asked_of = len(parties[party].get(COHORT, [0]))
+                    hosted[party] = _claimed(plan, reply, asked_of)
+                    if hosted[party] < 0:
+                        continue
                 up += self._received(party, reply)
             self._server.close()
         opened = self._server.finish()
-        count = sum(len(parties[party].get("#cohort", [0])) for party in opened.survivors)
+        count = sum(hosted[party] for party in opened.survivors)
         number = max(len(opened.survivors), 1)
         digest = hashlib.sha256(np.ascontiguousarray(opened.total).tobytes()).hexdigest()
         vector = codec.decode(opened.total, len(opened.survivors))
@@ -94,14 +101,33 @@ class SecureServer:
 def _parties(plan: Plan, chosen: dict[str, Array]) -> dict[Address, dict[str, Array]]:
     """Party -> what only it is told: clients one by one, or nodes with their part of the cohort."""
     if plan.secure_between == "nodes":
-        return {name: {"#cohort": mine} for name, mine in chosen.items()}
+        return {name: {COHORT: mine} for name, mine in chosen.items()}
     return {f"{name}/{client}": {} for name, mine in chosen.items() for client in mine.tolist()}
 
 
+def _claimed(plan: Plan, reply: Reply, asked: int) -> int:
+    """How many clients an upload adds: one, or what a node says, if it can be true; else -1."""
+    if plan.secure_between == "clients":
+        return 1
+    said = reply.config.get("clients")
+    return said if isinstance(said, int) and 0 <= said <= asked else -1
+
+
+def _keys(plan: Plan, node: str, clients: int, reply: Reply) -> Array:
+    """(parties, 32) uint8 public keys of a node's parties.
+
+    Raises:
+        ProtocolError: other shapes or types.
+    """
+    needed = (1 if plan.secure_between == "nodes" else clients, 32)
+    keys = np.asarray(reply.arrays.get("keys"))
+    if keys.shape != needed or keys.dtype != np.uint8:
+        raise ProtocolError(f"{node} enrolled with keys of shape {keys.shape}; {needed} bytes were needed")
+    return keys
+
+
 def _addressed(plan: Plan, node: str, keys: Array) -> list[tuple[Address, bytes]]:
-    """(address, public key) of each party on a node: keys (parties, 32) uint8."""
-    if keys.ndim != 2 or keys.shape[1] != 32 or keys.dtype != np.uint8:
-        raise ProtocolError(f"{node} enrolled with keys of shape {keys.shape}; (parties, 32) bytes were needed")
+    """(address, public key) of each party on a node."""
     if plan.secure_between == "nodes":
         return [(node, keys[0].tobytes())]
     return [(f"{node}/{number}", key.tobytes()) for number, key in enumerate(keys)]

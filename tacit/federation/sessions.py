@@ -24,11 +24,15 @@ class Sessions:
     """Answers "enrol", "trust" and the stages of a secure sum for one node's parties."""
 
     def __init__(
-        self, plan: Plan, schema: Schema, parties: int, contribute: Callable[[Params, Array, int], Vector]
+        self, plan: Plan, schema: Schema, first: int, parties: int, contribute: Callable[[Params, Array, int], Vector]
     ) -> None:
-        """`contribute(shared, clients, round)` is the encoded contribution (d,) of these clients of the node."""
+        """`contribute(shared, clients, round)` is the encoded contribution (d,) of these clients of the node.
+
+        `first` is the number of the node's first party among all, so that no two parties share a stream.
+        """
         self._plan = plan
         self._schema = schema
+        self._first = first
         self._parties = parties
         self._contribute = contribute
         self._identities: list[Identity] = []
@@ -37,13 +41,14 @@ class Sessions:
         self._total = 0  # clients that take part in the run
         self._codec: tuple[int, Quantiser | None] = (0, None)  # of the round
         self._open: dict[int, Any] = {}
+        self._due: dict[int, int] = {}  # party -> the round in which its upload comes next
         self._witness: tuple[int, Array] = (0, np.zeros(0, np.uint32))
 
-    def enrol(self, request: Request, first: int) -> Reply:
+    def enrol(self) -> Reply:
         """Fresh identities; their public keys (parties, 32) uint8."""
-        source = [stream(self._plan, "identity", first + party) for party in range(self._parties)]
+        source = [stream(self._plan, "identity", self._first + party) for party in range(self._parties)]
         self._identities = [Identity.generate(part) for part in source]
-        self._open = {}
+        self._open, self._due = {}, {}
         keys = b"".join(identity.public for identity in self._identities)
         return Reply({"keys": np.frombuffer(keys, np.uint8).reshape(self._parties, 32)})
 
@@ -71,12 +76,16 @@ class Sessions:
             raise ProtocolError(f"{address} was asked for a secure sum before anybody enrolled")
         if party not in self._open:
             rules: Any = self._plan.secure_sum
-            source = stream(self._plan, "masks", party) if self._plan.simulation else None
+            source = stream(self._plan, "masks", self._first + party) if self._plan.simulation else None
             self._open[party] = rules.client(address, self._identities[party], self._run, self._trusted, source)
         session = self._open[party]
         if request.kind != wire.KIND + "masked":
             reply: Reply = session.answer(request)
+            if request.kind == wire.KIND + "share":
+                self._due[party] = request.round
             return reply
+        if self._due.pop(party, None) != request.round:  # before anything is learned: learning changes private parameters
+            raise ProtocolError(f"{address} has no upload to send in round {request.round}: out of order, or sent already")
         shared = {n.removeprefix(MODEL): value for n, value in request.arrays.items() if n.startswith(MODEL)}
         encoded = self._integers(shared, clients, party, request.round)
         own = {name: value for name, value in request.arrays.items() if not name.startswith("#")}
@@ -86,16 +95,16 @@ class Sessions:
 
     def _integers(self, shared: Params, clients: Array, party: int, round: int) -> Array:
         plan = self._plan
+        x = self._contribute(shared, clients, round)
         if self._codec[0] != round or self._codec[1] is None:
             like = contribution_like(plan, shared, self._schema, round)
             work = plan.algorithm.work(plan.model, round)
             self._codec = (round, quantiser(plan, work, like, self._total, len(self._trusted)))
         codec = self._codec[1]
         assert codec is not None
-        x = self._contribute(shared, clients, round)
-        if plan.clip_norm is not None:  # rounding moves a vector a little: leave room, so that the bound still holds
+        if plan.clip_norm is not None and len(clients):  # rounding moves a vector a little: leave room, so that the bound still holds
             x = clipped(x, plan.clip_norm * len(clients) - codec.spread(len(x)))
-        return codec.encode(x, stream(plan, "rounding", round, party))
+        return codec.encode(x, stream(plan, "rounding", round, self._first + party))
 
     def _remember(self, round: int, encoded: Array) -> None:
         last, total = self._witness

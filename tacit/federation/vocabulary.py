@@ -40,6 +40,8 @@ def vocabulary() -> dict[str, dict[str, type]]:
         "baselines": components(models, "serves", "init"),
         "algorithm": algorithms,
         "inner": algorithms,
+        "first": components(models, "statistics", "scores"),
+        "second": components(models, "statistics", "scores"),
         "local": components(learning, "work", "lr"),
         "protect": components(transforms, "encode", "decode"),
         "aggregator": components(aggregation, "sees"),

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from tacit.audit.entry import versions
 from tacit.audit.ledger import Ledger
 from tacit.audit.report_html import render
 from tacit.audit.verify import verify
 from tacit.core.plan import Plan
-from tacit.core.protocols import Classifier, LossModel, Recommender
-from tacit.core.values import DataError, Params
+from tacit.core.protocols import Classifier, LossModel, Recommender, Statistics
+from tacit.core.values import Array, DataError, Params
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
@@ -27,6 +28,7 @@ from tacit.job.task import Task, load, tasks
 from tacit.job.training import Step, Trained, train
 from tacit.learning.centralised import Centralised, alone
 from tacit.learning.sum_of_statistics import SumOfStatistics
+from tacit.learning.trainers.choice import trainer_of
 from tacit.privacy.calibrate import calibrate
 
 
@@ -52,8 +54,11 @@ def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int =
     folder.mkdir(parents=True, exist_ok=True)
     _own(folder, plan)
     loaded = load(plan, data)
-    ledger = Ledger(folder / "ledger")
-    ledger.append_once("plan", "plan", {"plan": plan.digest(), "name": plan.name})
+    ledger = Ledger(folder / "ledger", origin=f"tacit/{plan.digest()[:16]}")
+    if ledger.sealed:  # finished before: what it says is proven again, nothing is computed
+        yield _finished(folder)
+        return
+    ledger.append_once("plan", "plan", {"plan": plan.digest(), "name": plan.name, "versions": versions()})
     arms: list[Arm] = []
     for each in (plan, *plan.also):
         arm = None
@@ -79,6 +84,17 @@ def _own(folder: Path, plan: Plan) -> None:
     if path.exists() and path.read_text(encoding="utf-8") != plan.toml():
         raise DataError(f"{folder} holds a run of another plan: choose another folder, or resume it without a plan")
     path.write_text(plan.toml(), encoding="utf-8")
+
+
+def _finished(folder: Path) -> Result:
+    """The result of a run that is complete, verified first."""
+    verify(folder)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    models: dict[str, dict[str, Array]] = {}
+    for key, value in load_file(folder / "model.safetensors").items():
+        training, _, name = key.partition("/")
+        models.setdefault(training, {})[name] = value
+    return Result(report, folder, models)
 
 
 def _train(
@@ -169,9 +185,8 @@ def _report(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: P
         report[arm.plan.name] = dict(arm.assessment.summary)
     if ranked:
         report["centralized"] = dict(ranked[0].central.summary)
-        for arm in ranked[1:]:
-            if arm.plan.model != ranked[0].plan.model:
-                report[f"{arm.plan.name}, centralized"] = dict(arm.central.summary)
+        others = [arm for arm in ranked[1:] if arm.plan.model != ranked[0].plan.model]
+        report["counterparts"] = {arm.plan.name: dict(arm.central.summary) for arm in others}
         if ranked[0].local is not None:
             report["local"] = dict(ranked[0].local.summary)
     for baseline in plan.baselines:
@@ -190,6 +205,8 @@ def _report(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: P
     report["groups"] = dict(main.assessment.groups)
     report["beyond"] = {arm.plan.name: dict(arm.assessment.beyond) for arm in ranked if arm.assessment.beyond}
     report["curves"] = {arm.plan.name: [_point(r) for r in arm.trained.records] for arm in arms}
+    report["curves_on"] = "validation items" if plan.validation else "test items (never used to choose a round)"
+    report["trainer"] = _trainers(arms)
     report["notes"] = _notes(plan, arms, data)
     report["sent"] = [_sent(arm) for arm in arms]
     report["plan"] = plan.toml()
@@ -272,6 +289,16 @@ def _snake(name: str) -> str:
         "_" + c.lower() if c.isupper() and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name)
     )
     return out.lstrip("_")
+
+
+def _trainers(arms: list[Arm]) -> str:
+    """Which trainer ran each training's last round."""
+    found = []
+    for arm in arms:
+        work = arm.plan.algorithm.work(arm.plan.model, arm.plan.rounds)
+        kind = "sums" if isinstance(work, Statistics) else type(trainer_of(arm.plan, work)).__name__.lower()
+        found.append(f"{arm.plan.name}: {kind}")
+    return ", ".join(found)
 
 
 def _sent(arm: Arm) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tacit.core.protocols import Classifier
 from tacit.core.values import Array, DataError, Population, Schema
 from tacit.data.folders import folders
 from tacit.data.interactions import Interactions
-from tacit.data.split import folds, holdout, leave_one_out, temporal
+from tacit.data.split import LeaveOneOut, folds, holdout, leave_one_out, population, temporal
 from tacit.data.tabular import Tabular
 from tacit.evaluation.negatives import draws
 
@@ -81,6 +81,8 @@ def _safe(name: str) -> str:
 
 def _ranking(plan: Plan, data: Interactions) -> Task:
     split = leave_one_out(data, plan.split_seed)
+    if not plan.validation:
+        split = replace(split, train=_put_back(split, data), validation=np.full(data.customers, -1, np.int32))
     order, nodes = _hosted(plan, data, 1)
     train, validation, test = split.train.take(order), split.validation[order], split.test[order]
     if split.negatives is not None:
@@ -96,6 +98,12 @@ def _ranking(plan: Plan, data: Interactions) -> Task:
         validation_negatives=draws(train, validation, test, 1, NEGATIVES, plan.split_seed + 1),
         groups={name: values[order] for name, values in data.attributes.items()},
     )
+
+
+def _put_back(split: LeaveOneOut, data: Interactions) -> Population:
+    """Training rows with the validation item among them: all rows but each customer's test item."""
+    held = split.test[data.customer]
+    return population(data, np.flatnonzero((held < 0) | (data.item != held)))
 
 
 def _without_held_out(negatives: Array, test: Array) -> Array:

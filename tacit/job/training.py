@@ -23,7 +23,7 @@ from tacit.federation.run import run
 from tacit.federation.sessions import digest as sum_digest
 from tacit.federation.worker import Worker
 from tacit.job import checkpoint
-from tacit.job.assess import validation_ranking
+from tacit.job.assess import ranking, validation_ranking
 from tacit.job.checkpoint import Checkpoint
 from tacit.job.task import Task
 from tacit.privacy.accountant import Spent, spent
@@ -148,10 +148,11 @@ def _spent(plan: Plan, records: list[dict[str, Any]]) -> Spent | None:
 
 def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, float]:
     """Hit rate on validation items, measured from outside; noise-protected plans never act on it."""
-    if not isinstance(plan.model, Recommender) or not np.any(task.validation >= 0):
+    if not isinstance(plan.model, Recommender) or task.test_rows is not None:
         return {}
     own = private_of(engine, engine.nodes())
-    result = validation_ranking(plan.model, done.state.shared, own, task)
+    watch = validation_ranking if plan.validation else ranking
+    result = watch(plan.model, done.state.shared, own, task)
     summary = result.summary(draws=200)
     return {"hr@10": summary["hr@10"], "low": summary["low"]["hr@10"], "high": summary["high"]["hr@10"]}
 

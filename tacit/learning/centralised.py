@@ -31,11 +31,11 @@ class Centralised:
 
     def fit(self, model: Model, train: Population, seed: int) -> tuple[Params, Params]:
         """(shared, private stacked over clients) parameters learned from all rows together."""
+        if train.schema.kind == "tabular" and isinstance(model, LossModel):
+            return self._rows(model, train, seed), {}
         if isinstance(model, StatisticsModel):
             return self._solve(model, train, seed)
         assert isinstance(model, LossModel)
-        if train.schema.kind == "tabular":
-            return self._rows(model, train, seed), {}
         return self._interactions(model, train, seed)
 
     def _solve(self, model: StatisticsModel, train: Population, seed: int) -> tuple[Params, Params]:

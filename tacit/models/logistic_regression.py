@@ -92,9 +92,11 @@ class LogisticRegression:
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """slope (4, features + 1) and curve (4, packed triangle): limbs of the summed loss's gradient and Hessian."""
         x, design = self._design(shared, clients)
-        p = 1.0 / (1.0 + np.exp(-design @ self._flat(shared)))
-        slope = design.T @ (p - clients.fields["y"])
-        curve = pack((design * (p * (1.0 - p))[:, None]).T @ design)
+        flat = self._flat(shared)
+        p = _sigmoid(design @ flat)
+        penalty = np.append(np.full(x.shape[1], self.l2 * len(x)), 0.0)  # of each row, on the weights but not the bias
+        slope = design.T @ (p - clients.fields["y"]) + penalty * flat
+        curve = pack((design * (p * (1.0 - p))[:, None]).T @ design + np.diag(penalty))
         return {"slope": split(slope), "curve": split(curve)}, {}
 
     def solve(self, shared: Params, total: Params, clients: float) -> Params:
@@ -120,4 +122,9 @@ class LogisticRegression:
         x = (rows.fields["x"] - shared["mean"]) / shared["scale"]
         bias = own["bias"][rows.owner()] if "bias" in own else shared["bias"]
         weight = own["weight"][rows.owner()] if "weight" in own else shared["weight"]
-        return np.asarray(1.0 / (1.0 + np.exp(-(np.sum(x * weight, axis=1) + bias))), np.float32)
+        return np.asarray(_sigmoid(np.sum(x * weight, axis=1) + bias), np.float32)
+
+
+def _sigmoid(score: Array) -> Array:
+    """1 / (1 + exp(-score)), without overflow for rows far away."""
+    return np.asarray(np.exp(-np.logaddexp(0.0, -score)))

@@ -95,5 +95,5 @@ class MultilayerPerceptron:
             mine = slice(int(rows.offsets[c]), int(rows.offsets[c + 1]))
             part = {name: own[name][c] if name in own else shared[name] for name in ("w1", "b1", "w2", "b2")}
             score = np.maximum(x[mine] @ part["w1"] + part["b1"], 0.0) @ part["w2"] + part["b2"]
-            out[mine] = 1.0 / (1.0 + np.exp(-score))
+            out[mine] = np.exp(-np.logaddexp(0.0, -score))  # the sigmoid, without overflow
         return out

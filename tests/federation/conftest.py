@@ -22,12 +22,12 @@ from tacit.learning.fedavg import FedAvg
 from tacit.learning.sgd import SGD
 from tacit.models.matrix_factorisation import MatrixFactorisation
 
-CUSTOMERS, ITEMS = 60, 80
+CUSTOMERS, ITEMS = 40, 80
 
 
 @pytest.fixture(scope="session")
 def shop() -> Population:
-    """Training rows of 60 invented customers over 80 items."""
+    """Training rows of 40 invented customers over 80 items."""
     return leave_one_out(Storefront(CUSTOMERS, ITEMS).load()).train
 
 

@@ -44,50 +44,64 @@ def test_several_nodes_learn_the_model_that_one_node_learns(
     shop, make_plan, in_process, movement, same_arrays, kind, secure
 ):
     plan = make_plan(**KINDS[kind], **SECURE[secure])
-    alone, private = in_process(plan, shop), {}
-    one = last(plan, alone, shop)
-    for parts in (2, 7):
-        engine = in_process(plan, shop, parts)
-        several = last(plan, engine, shop)
-        if secure == "secure" or kind == "counts":  # integers are summed: no order of addition can show
-            assert same_arrays(several.state.shared, one.state.shared)
-            assert several.sum_digest == one.sum_digest
-        else:
-            moved = movement(one.state.shared, start(plan, shop)) if kind != "counts" else 1.0
-            assert movement(several.state.shared, one.state.shared) <= min(1e-6, 1e-3 * moved)
-        assert (several.cohort, several.clients, several.dropped) == (one.cohort, one.clients, one.dropped)
-        private = {n: np.concatenate([engine._workers[w].private.own[n] for w in engine.nodes()]) for n in ("user",)}
-        for name, values in alone._workers["node-0"].private.own.items():
-            np.testing.assert_allclose(private[name], values, atol=1e-6)
+    alone, engine = in_process(plan, shop), in_process(plan, shop, 7)
+    one, several = last(plan, alone, shop), last(plan, engine, shop)
+    if secure == "secure" or kind == "counts":  # integers are summed: no order of addition can show
+        assert same_arrays(several.state.shared, one.state.shared)
+        assert several.sum_digest == one.sum_digest
+    else:
+        moved = movement(one.state.shared, start(plan, shop))
+        assert movement(several.state.shared, one.state.shared) <= min(1e-6, 1e-3 * moved)
+    assert (several.cohort, several.clients, several.dropped) == (one.cohort, one.clients, one.dropped)
+    private = list(engine.private(2).values())
+    for name, values in alone.private(2)["node-0"].items():
+        np.testing.assert_allclose(np.concatenate([part[name] for part in private]), values, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore")  # of Ray's own
-def test_two_ray_actors_learn_the_model_that_this_process_learns(
-    shop, make_plan, in_process, cut, movement, same_arrays
-):
+@pytest.fixture
+def ray_cluster():
     import ray
 
     assert not ray.is_initialized()
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    try:
-        for kind in ("gradients", "statistics"):
-            for secure in SECURE.values():
-                plan = make_plan(**KINDS[kind], **secure)
-                local = in_process(plan, shop, 2)
-                here = last(plan, local, shop)
-                with RayPool({n: partial(Worker, plan, part) for n, part in cut(shop, 2).items()}) as pool:
-                    there = last(plan, pool, shop)
-                    assert same_arrays(there.state.shared, here.state.shared)
-                    assert there.sum_digest == here.sum_digest
-                    for node, own in pool.private(2).items():
-                        assert same_arrays(own, local.private(2)[node])
-                    with pytest.raises(ProtocolError, match="holds plan") as caught:
-                        pool.send({"node-0": Request("train", 1)})
-                        list(pool.receive())
-                    assert "Traceback" not in str(caught.value)
-    finally:
-        ray.shutdown()
-    assert not ray.is_initialized()
+    yield ray
+    assert not ray.is_initialized(), "the pool began Ray and must end it"
+
+
+def check_ray(plan, shop, in_process, cut, same_arrays, ray):
+    local = in_process(plan, shop, 2)
+    here = last(plan, local, shop)
+    with RayPool({n: partial(Worker, plan, part) for n, part in cut(shop, 2).items()}) as pool:
+        there = last(plan, pool, shop)
+        assert same_arrays(there.state.shared, here.state.shared)
+        assert there.sum_digest == here.sum_digest
+        for node, own in pool.private(2).items():
+            assert same_arrays(own, local.private(2)[node])
+        pool.send({"node-0": Request("train", 3)})  # of no plan at all
+        with pytest.raises(ProtocolError, match="belongs to another plan") as caught:
+            list(pool.receive())
+        assert "Traceback" not in str(caught.value)
+        ray.kill(pool._hosts["node-1"])  # a node that dies is silent, as a client that drops out
+        request = Request("commit", 3, {}, {"plan": plan.digest()})
+        pool.send({"node-0": request, "node-1": request})
+        assert [address for address, _ in pool.receive()] == ["node-0"]
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_two_ray_actors_learn_the_model_that_this_process_learns(
+    shop, make_plan, in_process, cut, same_arrays, ray_cluster
+):
+    plan = make_plan(**KINDS["gradients"], **SECURE["secure"])
+    check_ray(plan, shop, in_process, cut, same_arrays, ray_cluster)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "secure"), [("gradients", "plain"), ("statistics", "plain"), ("statistics", "secure")])
+def test_ray_equals_this_process_for_every_kind_of_work(
+    shop, make_plan, in_process, cut, same_arrays, ray_cluster, kind, secure
+):
+    plan = make_plan(**KINDS[kind], **SECURE[secure])
+    check_ray(plan, shop, in_process, cut, same_arrays, ray_cluster)
 
 
 def test_the_model_moves_far_enough_to_make_equality_a_claim(shop, make_plan, in_process, movement):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacit.core.values import Array, Params, Population
+from tacit.core.values import Array, Params, Population, Schema
 from tacit.models.implicit_als import ImplicitALS
 
 MakePopulation = Callable[..., Population]
@@ -18,6 +18,17 @@ MODEL = ImplicitALS(dim=3, alpha0=0.2, reg=0.02)
 @pytest.fixture(scope="module")
 def clients(make_interactions: MakePopulation) -> Population:
     return make_interactions(seed=2, clients=50, items=18, empty=False)
+
+
+@pytest.fixture(scope="module")
+def tastes() -> Population:
+    """Three groups of customers, each with its own third of the items: directions that converge quickly."""
+    random = np.random.default_rng(0)
+    histories = [
+        np.flatnonzero(random.random(24) < np.where(np.arange(24) % 3 == u % 3, 0.7, 0.08)) for u in range(60)
+    ]
+    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.int64)
+    return Population(Schema("interactions", items=24), offsets, {"item": np.concatenate(histories).astype(np.int32)})
 
 
 def binary(clients: Population) -> Array:
@@ -74,23 +85,24 @@ def test_the_objective_falls_in_every_round_until_it_rests(clients: Population) 
     assert values[-1] < 0.8 * values[0]
 
 
-def test_where_rounds_come_to_rest_no_item_can_be_bettered(clients: Population) -> None:
+def test_where_rounds_come_to_rest_no_item_can_be_bettered(tastes: Population) -> None:
     """At the fixed point the exact least squares of every item gives the item itself: the gradient is zero."""
-    items = np.asarray(rounds(MODEL, clients, 400)[-1]["items"], np.float64)
-    users, x = best_users(MODEL, items, clients), binary(clients)
+    items = np.asarray(rounds(MODEL, tastes, 150)[-1]["items"], np.float64)
+    users, x = best_users(MODEL, items, tastes), binary(tastes)
     for i in range(len(items)):
         weight = x[:, i] + MODEL.alpha0
         ridge = MODEL.reg * (x[:, i].sum() + MODEL.alpha0 * len(users))
         best = np.linalg.solve((users * weight[:, None]).T @ users + ridge * np.eye(3), users.T @ x[:, i])
-        np.testing.assert_allclose(items[i], best, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(items[i], best, rtol=1e-5, atol=1e-6)
 
 
-def test_the_fixed_point_is_that_of_the_centralised_model(clients: Population) -> None:
-    """Scores, which no rotation of the factors changes, agree to 1e-4 of the largest."""
-    federated = rounds(MODEL, clients, 400)[-1]
-    central = MODEL.central(clients, 0, 400)[0]
-    one, other = MODEL.scores(federated, {}, clients), MODEL.scores(central, {}, clients)
-    assert np.max(np.abs(one - other)) <= 1e-4 * np.max(np.abs(other))
+def test_the_fixed_point_is_that_of_the_centralised_model(tastes: Population) -> None:
+    """Scores, which no rotation of the factors changes, agree to 1e-4 of the largest; after 20 rounds to 2 %."""
+    federated = rounds(MODEL, tastes, 150)
+    for count, apart in ((20, 0.02), (150, 1e-4)):
+        one = MODEL.scores(federated[count], {}, tastes)
+        other = MODEL.scores(MODEL.central(tastes, 0, count)[0], {}, tastes)
+        assert np.max(np.abs(one - other)) <= apart * np.max(np.abs(other))
 
 
 def test_centralised_sweeps_lower_the_same_objective(clients: Population) -> None:

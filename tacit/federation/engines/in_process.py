@@ -31,9 +31,9 @@ class InProcess:
             if reply is not None:
                 yield address, reply
 
-    def private(self) -> dict[str, Mapping[str, Any]]:
-        """Simulation only: every node's private parameters, to measure with. Nothing in the protocol asks for them."""
-        return {name: worker.private.own for name, worker in self._workers.items()}
+    def private(self, round: int) -> dict[str, Mapping[str, Any]]:
+        """Simulation only: all private parameters as after a round, to measure with; nothing in the protocol asks."""
+        return {name: worker.private.after(round) for name, worker in self._workers.items()}
 
     def witness(self, round: int) -> list[Any]:
         """Simulation only: the plain sums of what nodes masked in a round, to check the secure sum with."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tacit.core.protocols import Answer
-from tacit.core.values import Address, PlanError, Reply, Request
+from tacit.core.values import Address, PlanError, Reply, Request, TacitError
 
 
 class RayPool:
@@ -72,14 +72,27 @@ class RayPool:
                 break
             for reference in ready:
                 address = self._pending.pop(reference)
-                reply = self._ray.get(reference)
+                reply = self._answer(reference)
                 if reply is not None:
                     yield address, reply
         self._pending = {}
 
-    def private(self) -> dict[str, Mapping[str, Any]]:
-        """Simulation only: every node's private parameters, to measure with. Nothing in the protocol asks for them."""
-        return {name: self._ray.get(host.private.remote()) for name, host in self._hosts.items()}
+    def _answer(self, reference: Any) -> Reply | None:
+        """The reply; silence where the actor is gone; the worker's own error where it refused."""
+        errors = self._ray.exceptions
+        try:
+            reply: Reply | None = self._ray.get(reference)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, TacitError):
+                raise error.cause from None
+            raise
+        except errors.RayActorError:
+            return None
+        return reply
+
+    def private(self, round: int) -> dict[str, Mapping[str, Any]]:
+        """Simulation only: all private parameters as after a round, to measure with; nothing in the protocol asks."""
+        return {name: self._ray.get(host.private.remote(round)) for name, host in self._hosts.items()}
 
     def witness(self, round: int) -> list[Any]:
         """Simulation only: the plain sums of what nodes masked in a round, to check the secure sum with."""
@@ -104,9 +117,9 @@ class Host:
         reply: Reply | None = self._worker(address, request)
         return reply
 
-    def private(self) -> dict[str, Any]:
-        """The private parameters of the node's clients."""
-        return dict(self._worker.private.own)
+    def private(self, round: int) -> dict[str, Any]:
+        """The private parameters of the node's clients, as after a round."""
+        return dict(self._worker.private.after(round))
 
     def witness(self, round: int) -> Any:
         """The plain sum of what the node's parties masked in a round."""

@@ -65,7 +65,8 @@ class Stacked:
         for name, value in shared.items():
             tensor = torch.tensor(value)
             if name in tables:
-                broadcast[name] = tensor.index_select(0, block.touched.flatten()).reshape(*block.touched.shape, -1)
+                rows = tensor.index_select(0, block.touched.flatten())
+                broadcast[name] = rows.reshape(*block.touched.shape, *value.shape[1:])
             else:
                 broadcast[name] = tensor.unsqueeze(0).expand(len(block.clients), *value.shape)
         mine: Tree = {name: torch.from_numpy(values[block.clients]) for name, values in own.items()}

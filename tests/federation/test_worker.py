@@ -1,0 +1,182 @@
+"""A worker answers its own plan's requests about its own clients, and refuses everything else in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tacit.aggregation.median import Median
+from tacit.core.values import ProtocolError, Request
+from tacit.federation.cohort import COHORT
+from tacit.federation.worker import Worker
+from tacit.learning.fedavg import FedAvg
+from tacit.learning.sgd import SGD
+from tacit.privacy.secure_sum.sum import SecAgg
+from tacit.privacy.transforms.clip import Clip
+
+
+@pytest.fixture
+def ask(make_plan, shop):
+    """A worker and a way to ask it that fills in what an honest server would say."""
+
+    def make(**changes):
+        plan = make_plan(**changes)
+        worker = Worker(plan, shop)
+        shared = plan.algorithm.init(plan.model, shop.schema, plan.seed).shared
+
+        def send(kind, address="node", round=1, cohort=(0, 1), **config):
+            arrays = dict(shared) if cohort is None else {**shared, COHORT: np.asarray(cohort)}
+            return worker(address, Request(kind, round, arrays, {"plan": plan.digest(), **config}))
+
+        return worker, send
+
+    return make
+
+
+def test_a_request_of_another_plan_is_refused_and_changes_nothing(ask, make_plan):
+    worker, send = ask()
+    other = make_plan(seed=1).digest()
+    for kind in ("train", "train/each", "enrol", "trust", "commit", "secure-sum/advertise"):
+        with pytest.raises(ProtocolError, match="belongs to another plan"):
+            send(kind, plan=other)
+        with pytest.raises(ProtocolError, match="belongs to another plan"):
+            worker("node", Request(kind, 1))
+    assert send("train").config["clients"] == 2
+
+
+@pytest.mark.parametrize("kind", ["gossip", "", "train/", "TRAIN", "secure-sum", "secure-sum/", "secure-sum/gossip"])
+@pytest.mark.parametrize("round", [0, 1, 7])
+@pytest.mark.parametrize("between", ["clients", "nodes"])
+def test_an_unknown_kind_is_refused_in_any_round(ask, kind, round, between):
+    _, send = ask(secure_sum=SecAgg(minimum=2), secure_between=between)
+    address = "node/3" if between == "clients" else "node"
+    with pytest.raises(ProtocolError, match="unknown request kind|no stage"):
+        send(kind, address, round)
+
+
+@pytest.mark.parametrize(
+    "cohort", [[40], [-1], [3, 3], None, [[1, 2]], [0.5]], ids=["beyond", "below", "twice", "none", "table", "half"]
+)
+@pytest.mark.parametrize("kind", ["train", "train/each"])
+def test_a_cohort_of_clients_that_are_not_hosted_is_refused(ask, kind, cohort):
+    _, send = ask(aggregator=Median() if kind == "train/each" else None)
+    with pytest.raises(ProtocolError, match="each once"):
+        send(kind, cohort=cohort)
+
+
+@pytest.mark.parametrize("address", ["node/40", "node/-1", "node/x", "node", "node/", "node/1/2", "node/²"])
+def test_a_secure_sum_with_a_client_that_is_not_hosted_is_refused(ask, address):
+    _, send = ask(secure_sum=SecAgg(minimum=2))
+    with pytest.raises(ProtocolError, match="is not hosted here"):
+        send("secure-sum/advertise", address)
+
+
+def test_between_nodes_no_single_client_can_be_addressed(ask):
+    _, send = ask(secure_sum=SecAgg(minimum=2), secure_between="nodes")
+    with pytest.raises(ProtocolError, match="is not hosted here"):
+        send("secure-sum/advertise", "node/0")
+
+
+def test_a_secure_sum_that_the_plan_does_not_hold_is_refused(ask):
+    _, send = ask()
+    with pytest.raises(ProtocolError, match="its plan has none"):
+        send("secure-sum/advertise", "node/0")
+
+
+def test_plain_training_is_refused_where_the_plan_holds_a_secure_sum(ask):
+    """Else a server that is curious would simply ask for the plain sum, or for each update."""
+    _, send = ask(secure_sum=SecAgg(minimum=2))
+    for kind in ("train", "train/each"):
+        with pytest.raises(ProtocolError, match="only through the secure sum"):
+            send(kind)
+
+
+def test_single_updates_are_refused_where_the_plan_needs_only_their_sum(ask):
+    _, send = ask()
+    with pytest.raises(ProtocolError, match="only the sum"):
+        send("train/each")
+
+
+def test_a_secure_sum_before_enrolment_is_refused(ask):
+    _, send = ask(secure_sum=SecAgg(minimum=2))
+    with pytest.raises(ProtocolError, match="before anybody enrolled"):
+        send("secure-sum/advertise", "node/0")
+
+
+def test_a_message_out_of_order_is_refused(ask, make_plan, shop):
+    worker, send = ask(secure_sum=SecAgg(minimum=2))
+    keys = send("enrol").arrays["keys"]
+    config = {"plan": worker.plan.digest(), "run": bytes(16), "clients": len(shop)}
+    worker("node", Request("trust", 0, {"node": keys}, config))
+    send("secure-sum/advertise", "node/0")
+    for stage in ("masked", "sign", "unmask"):
+        with pytest.raises(ProtocolError):
+            send(f"secure-sum/{stage}", "node/0")
+
+
+@pytest.mark.parametrize("missing", ["run", "clients"])
+def test_an_enrolment_that_names_no_run_is_refused(ask, missing):
+    worker, send = ask(secure_sum=SecAgg(minimum=2))
+    config = {"plan": worker.plan.digest(), "run": bytes(16), "clients": 40}
+    del config[missing]
+    with pytest.raises(ProtocolError, match="names its run"):
+        worker("node", Request("trust", 0, {"node": send("enrol").arrays["keys"]}, config))
+
+
+def test_a_contribution_that_is_no_number_is_named_as_such(ask):
+    wild = FedAvg(SGD(lr=1e30))
+    for changes in ({}, {"protect": (Clip(1.0),)}):
+        _, send = ask(algorithm=wild, **changes)
+        with pytest.raises(ProtocolError, match="NaN or infinity"):
+            send("train")
+
+
+@pytest.mark.parametrize("change", ["none", "fewer rows", "another name", "one more"])
+def test_training_from_other_parameters_than_the_models_is_refused(ask, make_plan, shop, change):
+    """A kernel that trusted a short table would read beyond its end."""
+    worker, _ = ask()
+    shared = dict(worker.plan.algorithm.init(worker.plan.model, shop.schema, 0).shared)
+    items = shared.pop("items")
+    shared |= {
+        "none": {},
+        "fewer rows": {"items": items[:7]},
+        "another name": {"item": items},
+        "one more": {"items": items, "user": items[0]},
+    }[change]
+    request = Request("train", 1, {**shared, COHORT: np.arange(3)}, {"plan": worker.plan.digest()})
+    with pytest.raises(ProtocolError, match="were needed to train with"):
+        worker("node", request)
+
+
+def test_a_worker_shows_no_rows_and_no_private_parameters(ask):
+    worker, send = ask()
+    send("train")
+    rows = [str(value) for values in worker.population.fields.values() for value in values if value > 9]
+    learned = [str(value) for value in worker.private.own["user"].ravel()]
+    for shown in (repr(worker.population), repr(send("train")), repr(worker.sessions).split(" at ")[0]):
+        assert not any(value in shown for value in learned)
+        assert "array" not in shown or not any(value in shown for value in rows)
+
+
+def test_single_updates_are_each_bounded(ask, make_plan, shop):
+    worker, send = ask(protect=(Clip(0.02),), aggregator=Median())
+    each = send("train/each", cohort=range(10)).arrays["updates"]
+    lengths = np.linalg.norm(each, axis=1)
+    assert each.shape == (10, 80 * 4)
+    assert np.all(lengths <= 0.02 * (1 + 1e-6)) and lengths.max() > 0.0199
+
+
+def test_the_clients_of_one_request_are_those_of_the_others(ask, make_plan, shop):
+    """The sum of a cohort is the sum of its clients' own updates."""
+    _, single = ask(aggregator=Median())
+    _, together = ask()
+    each = single("train/each", cohort=[3, 11, 30]).arrays["updates"]
+    total = together("train", cohort=[3, 11, 30]).arrays["items"]
+    np.testing.assert_allclose(each.sum(0), total.ravel(), atol=1e-6)
+
+
+def test_a_plan_with_another_digest_is_another_plan(make_plan):
+    plan = make_plan()
+    assert replace(plan, rounds=3).digest() != plan.digest() == make_plan().digest()
