@@ -16,7 +16,7 @@ from tacit.core.values import Array, DataError, Params
 def save(path: Path, arrays: Params, about: str = "") -> None:
     """Replace the file: after a crash there is the old one or the new one, never a part of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    whole = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     temporary = path.with_suffix(".tmp")
     save_file(whole, temporary, {"about": about, "sha256": _digest(whole, about)})
     with temporary.open("rb") as file:

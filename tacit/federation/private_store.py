@@ -1,4 +1,4 @@
-"""The private parameters of a node's clients, as of a round; kept on the node's own disk so that a crash loses nothing."""
+"""The private parameters of a node's clients, as of a round, on the node's own disk: a crash loses nothing."""
 
 from __future__ import annotations
 

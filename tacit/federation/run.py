@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.protocols import Engine, exchange
+from tacit.core.protocols import Engine, Model, exchange
 from tacit.core.trees import flatten, size, unflatten
 from tacit.core.values import Array, Event, Params, PlanError, ProtocolError, Request, Round, Schema
 from tacit.federation.cohort import COHORT, by_node, draw
@@ -42,10 +43,12 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
     digest = plan.digest()
     server = SecureServer(plan, engine) if plan.secure_sum is not None else None
     sampling, rate = sampling_of(plan, clients)
+    if any(e.noise_multiplier == 0.0 for t in plan.protect if (e := t.event(sampling, rate)) is not None):
+        raise PlanError(f"{plan.noise!r} has no noise multiplier yet: calibrate() the plan first")
     for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
         began = time.perf_counter()
         cohort = draw(plan, clients, number)
-        shared = state.shared
+        shared = broadcast(plan.model, state.shared)
         like = contribution_like(plan, shared, schema, number)
         chosen = by_node(cohort, nodes)
         request = Request("train", number, shared, {"plan": digest})
@@ -58,7 +61,8 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
             vector = transform.decode(vector, source)
         events = tuple(e for t in plan.protect if (e := t.event(sampling, rate)) is not None)
         counted = _denominator(plan, clients, summed.clients, events)
-        state = plan.algorithm.update(state, plan.model, unflatten(vector, like), counted, number)
+        if counted:  # a sum of nobody teaches nothing; under noise nobody learns that it was one
+            state = plan.algorithm.update(state, plan.model, unflatten(vector, like), counted, number)
         for _ in exchange(engine, {name: Request("commit", number, {}, {"plan": digest}) for name in nodes}):
             pass
         yield Round(
@@ -75,8 +79,14 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
         )
 
 
+def broadcast(model: Model, shared: Params) -> Params:
+    """What every client of the cohort receives: all shared parameters, unless a model needs fewer to learn from."""
+    fewer = getattr(model, "broadcast", None)
+    return shared if fewer is None else dict(fewer(shared))
+
+
 def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ...]) -> float:
-    """Under noise the expected cohort, since the actual size of a Poisson cohort is not public; else who was counted."""
+    """Under noise the expected cohort, since a Poisson cohort's actual size is not public; else who was counted."""
     return float((plan.cohort or clients) if events else counted)
 
 
@@ -88,25 +98,33 @@ def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Reque
         name: Request(kind, request.round, {**request.arrays, COHORT: mine}, request.config)
         for name, mine in chosen.items()
     }
-    needed = size(like)
+    needed, shapes = size(like), {key: np.shape(value) for key, value in like.items()}
     total, counted = np.zeros(needed), 0
     rows: list[Array] = []
     for name, reply in exchange(engine, requests):
-        clients = int(reply.config.get("clients", -1))
-        if not 0 <= clients <= len(chosen[name]):
-            raise ProtocolError(f"{name} claims {clients} clients, asked were {len(chosen[name])}")
+        clients = reply.config.get("clients")
+        if not isinstance(clients, int) or not 0 <= clients <= len(chosen[name]):
+            raise ProtocolError(f"{name} claims {clients!r} clients, asked were {len(chosen[name])}")
         counted += clients
-        if each:
-            rows.extend(_checked(update, needed, name) for update in reply.arrays["updates"])
+        if each and clients:
+            rows.append(_checked(reply.arrays, {"updates": (clients, needed)}, name)["updates"])
         elif clients:
-            total += _checked(flatten(reply.arrays), needed, name)
-    if each and rows:
+            total += flatten(_checked(reply.arrays, shapes, name))
+    if rows:
         assert plan.aggregator is not None
-        total = plan.aggregator(np.stack(rows))
+        total = plan.aggregator(np.concatenate(rows))
     return Summed(total, counted, 4 * needed, 0)
 
 
-def _checked(vector: Array, needed: int, name: str) -> Array:
-    if vector.shape != (needed,) or not np.all(np.isfinite(vector)):
-        raise ProtocolError(f"{name} sent {vector.shape} values where {needed} finite ones were needed")
-    return vector
+def _checked(arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], name: str) -> Params:
+    """The arrays of a reply: finite real numbers of these names and shapes.
+
+    Raises:
+        ProtocolError: they are not; names the node.
+    """
+    found = {key: np.asarray(value) for key, value in arrays.items()}
+    if {key: value.shape for key, value in found.items()} != shapes or not all(
+        value.dtype.kind in "fiu" and np.all(np.isfinite(value)) for value in found.values()
+    ):
+        raise ProtocolError(f"{name} sent no finite numbers of the shapes that were needed: {dict(shapes)}")
+    return found

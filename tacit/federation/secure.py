@@ -30,7 +30,7 @@ class Summed:
 
 
 class SecureServer:
-    """One run's server: it keeps identities' public keys and checked key adverts over the rounds, never a contribution."""
+    """One run's server: keeps identities' public keys and checked key adverts over the rounds, never a contribution."""
 
     def __init__(self, plan: Plan, engine: Engine) -> None:
         """Enrol every party: collect public identity keys and hand them round.

@@ -84,8 +84,8 @@ class Sessions:
             if request.kind == wire.KIND + "share":
                 self._due[party] = request.round
             return reply
-        if self._due.pop(party, None) != request.round:  # before anything is learned: learning changes private parameters
-            raise ProtocolError(f"{address} has no upload to send in round {request.round}: out of order, or sent already")
+        if self._due.pop(party, None) != request.round:  # before anything is learned: that changes private parameters
+            raise ProtocolError(f"{address} owes no upload in round {request.round}: out of order, or sent already")
         shared = {n.removeprefix(MODEL): value for n, value in request.arrays.items() if n.startswith(MODEL)}
         encoded = self._integers(shared, clients, party, request.round)
         own = {name: value for name, value in request.arrays.items() if not name.startswith("#")}
@@ -102,7 +102,7 @@ class Sessions:
             self._codec = (round, quantiser(plan, work, like, self._total, len(self._trusted)))
         codec = self._codec[1]
         assert codec is not None
-        if plan.clip_norm is not None and len(clients):  # rounding moves a vector a little: leave room, so that the bound still holds
+        if plan.clip_norm is not None and len(clients):  # leave room for what rounding adds to the length
             x = clipped(x, plan.clip_norm * len(clients) - codec.spread(len(x)))
         return codec.encode(x, stream(plan, "rounding", round, self._first + party))
 

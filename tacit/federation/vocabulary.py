@@ -24,7 +24,12 @@ def components(package: ModuleType, *needed: str) -> dict[str, type]:
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         for name, value in vars(module).items():
             own = getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
-            if own and isinstance(value, type) and is_dataclass(value) and all(hasattr(value, attribute) for attribute in needed):
+            if (
+                own
+                and isinstance(value, type)
+                and is_dataclass(value)
+                and all(hasattr(value, attribute) for attribute in needed)
+            ):
                 found[name] = value
     return found
 

@@ -66,7 +66,9 @@ class Worker:
         if request.kind not in ("train", "train/each"):
             raise ProtocolError(f"unknown request kind {request.kind!r}")
         if self.plan.secure_sum is not None:
-            raise ProtocolError(f"{address} gives its contribution away only through the secure sum of its plan: refused")
+            raise ProtocolError(
+                f"{address} gives its contribution away only through the secure sum of its plan: refused"
+            )
         if request.kind == "train/each" and self.plan.aggregator is None:
             raise ProtocolError(f"{address} was asked for single updates, but its plan needs only the sum: refused")
         cohort = self._present(request)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from tacit.core.values import Array, DataError, Event, Round, State
+from tacit.federation import array_file
 
 PARTS = ("shared", "server")
 
@@ -33,14 +31,9 @@ def save(path: Path, point: Checkpoint) -> None:
         if state is not None:
             for part in PARTS:
                 for name, value in getattr(state, part).items():
-                    arrays[f"{prefix}/{part}/{name}"] = np.ascontiguousarray(value)
+                    arrays[f"{prefix}/{part}/{name}"] = np.asarray(value)
     about = asdict_round(point.round) | {"records": point.records}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(arrays, temporary, {"about": json.dumps(about)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    array_file.save(path, arrays, json.dumps(about))
 
 
 def load(path: Path) -> Checkpoint | None:
@@ -52,12 +45,10 @@ def load(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, "np") as file:
-            about = json.loads(file.metadata()["about"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+        arrays, told = array_file.load(path)
+    except DataError:
         raise DataError(f"checkpoint {path.name} is damaged: the run cannot resume from it") from None
-    states = {}
+    about, states = json.loads(told), {}
     for prefix in ("last", "best"):
         if any(name.startswith(f"{prefix}/") for name in arrays):
             parts = [

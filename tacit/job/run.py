@@ -139,7 +139,7 @@ def _append_round(folder: Path, record: Mapping[str, Any]) -> None:
 
 def _arm(parts: list[tuple[Task, Plan, Trained]], data: Interactions | Tabular) -> Arm:
     task, plan, trained = parts[-1]
-    settings = Centralised()
+    settings = Centralised(rounds=plan.rounds)  # alternating models: as many sweeps as the federated line had
     model = plan.model
     local = None
     if isinstance(model, Recommender) and isinstance(data, Interactions) and task.test_rows is None:
@@ -338,7 +338,7 @@ def _notes(plan: Plan, arms: list[Arm], data: Interactions | Tabular) -> list[st
 def _write(
     plan: Plan, report: dict[str, Any], models: Mapping[str, Params], folder: Path, ledger: Ledger
 ) -> dict[str, Any]:
-    arrays = {f"{name}/{key}": np.ascontiguousarray(v) for name, params in models.items() for key, v in params.items()}
+    arrays = {f"{name}/{key}": np.asarray(v, order="C") for name, params in models.items() for key, v in params.items()}
     save_file(arrays, folder / "model.safetensors", {"plan": plan.digest()})
     report["ledger"] = {"entries": ledger.size + 2, "verified": True}
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -94,15 +94,15 @@ def train(plan: Plan, task: Task, folder: Path, processes: int = 0) -> Iterator[
         kept = _kept(plan, point.records)
         last = kept == point.round.number
         if last or point.best is None:
-            shared, own = point.round.state.shared, private_of(engine, nodes)
+            shared, own = point.round.state.shared, private_of(engine, nodes, point.round.number)
         else:
             shared, own = point.best.shared, point.best.server
         yield Trained(shared, own, point.records, kept, _spent(plan, point.records))
 
 
-def private_of(engine: Any, nodes: Iterable[str]) -> Params:
+def private_of(engine: Any, nodes: Iterable[str], round: int) -> Params:
     """All clients' private parameters in the order of the clients: simulation's view, nothing that a server gets."""
-    parts = engine.private()
+    parts = engine.private(round)
     names = sorted({name for part in parts.values() for name in part})
     return {name: np.concatenate([parts[node][name] for node in nodes]) for name in names}
 
@@ -122,7 +122,7 @@ def _rounds(
         record |= _validation(plan, task, done, engine)
         records.append(record)
         if plan.select == "best" and _kept(plan, records) == done.number:
-            best = State(done.state.shared, private_of(engine, engine.nodes()))
+            best = State(done.state.shared, private_of(engine, engine.nodes(), done.number))
         point = Checkpoint(done, records, best)
         checkpoint.save(path, point)
         yield Step(name, plan.rounds, record), point
@@ -150,7 +150,7 @@ def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, f
     """Hit rate on validation items, measured from outside; noise-protected plans never act on it."""
     if not isinstance(plan.model, Recommender) or task.test_rows is not None:
         return {}
-    own = private_of(engine, engine.nodes())
+    own = private_of(engine, engine.nodes(), done.number)
     watch = validation_ranking if plan.validation else ranking
     result = watch(plan.model, done.state.shared, own, task)
     summary = result.summary(draws=200)

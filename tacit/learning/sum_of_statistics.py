@@ -52,6 +52,8 @@ class SumOfStatistics:
         return ModelStatistics(model)
 
     def update(self, state: State, model: Model, total: Params, clients: float, round: int) -> State:
-        """What the model solves from the sums."""
+        """What the model solves from the sums; a sum of no clients moves nothing."""
         assert isinstance(model, StatisticsModel)
+        if clients <= 0.0:
+            return state
         return State(model.solve(state.shared, total, clients), state.server)

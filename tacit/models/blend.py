@@ -63,6 +63,10 @@ class Blend:
         """Both parts' initial values under first/ and second/."""
         return {f"{n}/{key}": value for n, p in self._parts().items() for key, value in p.init(schema, seed).items()}
 
+    def broadcast(self, shared: Params) -> Params:
+        """Without what a closed-form part has learned already: one value stands for it."""
+        return {key: v[:1, :1] if key.endswith("/weights") and v.size else v for key, v in shared.items()}
+
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """Both parts' sums; a closed-form part is silent once it is solved."""
         sums: dict[str, Array] = {}

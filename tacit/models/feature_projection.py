@@ -86,7 +86,8 @@ class FeatureProjection:
         age = np.repeat(clients.offsets[1:], clients.sizes) - 1 - np.arange(clients.offsets[-1])
         history = np.zeros((len(clients), items), np.float32)
         history[owner, item] = self.oldest + self.newest * 0.5 ** (age / self.half_life)
-        scores = _standard((history @ shared["basis"]) @ shared["basis"].T)
+        basis = shared["basis"] if shared["basis"].size else np.zeros((items, 1), np.float32)  # nobody contributed yet
+        scores = _standard((history @ basis) @ basis.T)
         if self.affinity:
             features = _public(clients.schema)
             share = features.mean(axis=0) + 1e-9

@@ -65,5 +65,7 @@ class ItemKNN:
     def scores(self, shared: Params, own: Params, clients: Population) -> Array:
         """(clients, items) float32."""
         x = np.zeros((len(clients), clients.schema.items), np.float32)
+        if shared["weights"].size == 0:  # nobody has contributed yet
+            return x
         x[clients.owner(), clients.fields["item"]] = 1.0
         return np.asarray(x @ shared["weights"])

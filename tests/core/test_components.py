@@ -75,7 +75,7 @@ def test_components_that_differ_in_a_field_are_not_equal_and_do_not_look_alike(f
 
 
 @EVERY
-def test_a_plan_with_this_component_comes_back_from_toml_as_it_was(field: str, cls: type[Any], plan_around: Any) -> None:
+def test_a_plan_with_this_component_comes_back_from_toml(field: str, cls: type[Any], plan_around: Any) -> None:
     plan = plan_around(field, cls())
     read = parse_plan(plan.toml())
     assert read == plan

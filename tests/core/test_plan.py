@@ -61,9 +61,7 @@ class UnboundedNoise:
 
 TABULAR = {"data": Adult(), "clients": Uniform()}
 SUMS = {"model": ItemItem(), "algorithm": SumOfStatistics()}
-FURTHER = Plan(
-    name="further", data=Storefront(), clients=ByCustomer(), model=MatrixFactorisation(), algorithm=FedAvg()
-)
+FURTHER = Plan(name="further", data=Storefront(), clients=ByCustomer(), model=MatrixFactorisation(), algorithm=FedAvg())
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     # what contradicts what: (changes to a sound plan, words that the message must hold)
     "no rounds": ({"rounds": 0}, ("rounds", "0")),

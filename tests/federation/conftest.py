@@ -57,7 +57,9 @@ def cut() -> Callable[..., dict[str, Population]]:
         nodes = {}
         for number, index in enumerate(np.array_split(np.arange(len(population)), parts)):
             part = population.take(index)
-            nodes[f"node-{number}"] = Population(part.schema, part.offsets, part.fields, int(index[0]))
+            nodes[f"node-{number}"] = Population(
+                part.schema, part.offsets, part.fields, population.first + int(index[0])
+            )
         return nodes
 
     return make

@@ -15,7 +15,7 @@ def test_a_fixed_cohort_has_its_size_and_names_each_client_once(make_plan):
         cohort = draw(make_plan(cohort=13, simulation=False), 40, round)
         assert len(set(cohort.tolist())) == 13
         assert np.array_equal(cohort, np.sort(cohort))
-        assert 0 <= cohort.min() and cohort.max() < 40
+        assert cohort.min() >= 0 and cohort.max() < 40
 
 
 @pytest.mark.parametrize("sampling", ["fixed", "poisson"])

@@ -96,7 +96,9 @@ def test_two_ray_actors_learn_the_model_that_this_process_learns(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("kind", "secure"), [("gradients", "plain"), ("statistics", "plain"), ("statistics", "secure")])
+@pytest.mark.parametrize(
+    ("kind", "secure"), [("gradients", "plain"), ("statistics", "plain"), ("statistics", "secure")]
+)
 def test_ray_equals_this_process_for_every_kind_of_work(
     shop, make_plan, in_process, cut, same_arrays, ray_cluster, kind, secure
 ):

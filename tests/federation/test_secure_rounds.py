@@ -122,7 +122,9 @@ def arrays_in(thing, depth=0):
         else:
             slots = [n for c in type(thing).__mro__ for n in getattr(c, "__slots__", ())]
             names = [*slots, *getattr(thing, "__dict__", {})]
-            children = [getattr(thing, name, None) for name in names] if type(thing).__module__.startswith("tacit") else []
+            children = (
+                [getattr(thing, name, None) for name in names] if type(thing).__module__.startswith("tacit") else []
+            )
         for child in children:
             yield from arrays_in(child, depth + 1)
 

@@ -52,7 +52,7 @@ def test_a_request_of_another_plan_is_refused_and_changes_nothing(ask, make_plan
 def test_an_unknown_kind_is_refused_in_any_round(ask, kind, round, between):
     _, send = ask(secure_sum=SecAgg(minimum=2), secure_between=between)
     address = "node/3" if between == "clients" else "node"
-    with pytest.raises(ProtocolError, match="unknown request kind|no stage"):
+    with pytest.raises(ProtocolError, match="unknown request kind"):
         send(kind, address, round)
 
 
@@ -153,15 +153,12 @@ def test_training_from_other_parameters_than_the_models_is_refused(ask, make_pla
 def test_a_worker_shows_no_rows_and_no_private_parameters(ask):
     worker, send = ask()
     send("train")
-    rows = [str(value) for values in worker.population.fields.values() for value in values if value > 9]
-    learned = [str(value) for value in worker.private.own["user"].ravel()]
-    for shown in (repr(worker.population), repr(send("train")), repr(worker.sessions).split(" at ")[0]):
-        assert not any(value in shown for value in learned)
-        assert "array" not in shown or not any(value in shown for value in rows)
+    for shown in (repr(worker), repr(worker.population), repr(worker.sessions), repr(worker.private)):
+        assert "array" not in shown and "[[" not in shown
 
 
 def test_single_updates_are_each_bounded(ask, make_plan, shop):
-    worker, send = ask(protect=(Clip(0.02),), aggregator=Median())
+    _, send = ask(protect=(Clip(0.02),), aggregator=Median())
     each = send("train/each", cohort=range(10)).arrays["updates"]
     lengths = np.linalg.norm(each, axis=1)
     assert each.shape == (10, 80 * 4)

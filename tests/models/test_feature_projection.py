@@ -14,7 +14,9 @@ from tacit.core.values import DataError, Population, Schema
 from tacit.models.feature_projection import FeatureProjection
 
 MakePopulation = Callable[..., Population]
-KINDS = pytest.mark.parametrize("model", [FeatureProjection(), FeatureProjection(near=0.0), FeatureProjection(near=0.5)])
+KINDS = pytest.mark.parametrize(
+    "model", [FeatureProjection(), FeatureProjection(near=0.0), FeatureProjection(near=0.5)]
+)
 
 
 @KINDS
@@ -83,10 +85,20 @@ def test_features_that_repeat_each_other_or_hold_for_no_item_add_nothing(make_in
     assert np.all(np.isfinite(FeatureProjection().scores(shared, {}, twice)))
 
 
+def test_before_anybody_contributed_only_local_taste_scores(make_interactions: MakePopulation) -> None:
+    clients = make_interactions(1)
+    unsolved = FeatureProjection().init(clients.schema, 0)
+    assert np.all(np.isfinite(FeatureProjection().scores(unsolved, {}, clients)))
+    assert not np.any(FeatureProjection(affinity=0.0).scores(unsolved, {}, clients))
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"rank": 0}, {"near": -1.0}, {"affinity": -0.1}, {"newest": -1.0}, {"half_life": 0.0}, {"oldest": 0.0}, {"prior": 0.0}],
-)  # fmt: skip
+    [
+        *({"rank": 0}, {"near": -1.0}, {"affinity": -0.1}, {"newest": -1.0}),
+        *({"half_life": 0.0}, {"oldest": 0.0}, {"prior": 0.0}),
+    ],
+)
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FeatureProjection(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,7 @@ def clients(make_interactions: MakePopulation) -> Population:
 def tastes() -> Population:
     """Three groups of customers, each with its own third of the items: directions that converge quickly."""
     random = np.random.default_rng(0)
-    histories = [
-        np.flatnonzero(random.random(24) < np.where(np.arange(24) % 3 == u % 3, 0.7, 0.08)) for u in range(60)
-    ]
+    histories = [np.flatnonzero(random.random(24) < np.where(np.arange(24) % 3 == u % 3, 0.7, 0.08)) for u in range(60)]
     offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.int64)
     return Population(Schema("interactions", items=24), offsets, {"item": np.concatenate(histories).astype(np.int32)})
 
@@ -81,7 +80,7 @@ def test_the_objective_falls_in_every_round_until_it_rests(clients: Population) 
     for shared in rounds(MODEL, clients, 40):
         items = np.asarray(shared["items"], np.float64)
         values.append(objective(MODEL, items, best_users(MODEL, items, clients), clients))
-    assert all(after <= before * (1.0 + 1e-6) for before, after in zip(values, values[1:], strict=False))
+    assert all(after <= before * (1.0 + 1e-6) for before, after in itertools.pairwise(values))
     assert values[-1] < 0.8 * values[0]
 
 
@@ -117,7 +116,9 @@ def test_without_a_preference_for_new_rows_their_order_does_not_matter(clients: 
     shared = rounds(MODEL, clients, 3)[-1]
     backwards = np.concatenate([clients.rows(c)["item"][::-1] for c in range(len(clients))])
     turned = Population(clients.schema, clients.offsets, {"item": backwards})
-    np.testing.assert_allclose(MODEL.scores(shared, {}, turned), MODEL.scores(shared, {}, clients), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        MODEL.scores(shared, {}, turned), MODEL.scores(shared, {}, clients), rtol=1e-4, atol=1e-6
+    )
     recent = ImplicitALS(dim=3, alpha0=0.2, reg=0.02, newest=8.0)
     assert np.max(np.abs(recent.scores(shared, {}, turned) - recent.scores(shared, {}, clients))) > 1e-3
 
@@ -137,8 +138,12 @@ def test_a_newer_row_weighs_more_when_scoring(clients: Population) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"dim": 0}, {"alpha0": 0.0}, {"reg": 0.0}, {"reg": float("nan")}, {"oldest": 0.0}, {"newest": -1.0}, {"half_life": 0.0}]
-)  # fmt: skip
+    "wrong",
+    [
+        *({"dim": 0}, {"alpha0": 0.0}, {"reg": 0.0}, {"reg": float("nan")}),
+        *({"oldest": 0.0}, {"newest": -1.0}, {"half_life": 0.0}),
+    ],
+)
 def test_settings_without_a_solution_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ImplicitALS(**wrong)

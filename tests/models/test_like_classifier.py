@@ -1,4 +1,4 @@
-"""Will a customer like an item: learned from sums alone, better than the majority, near what one knows who made the data."""
+"""Will a customer like an item: learned from sums alone, better than the majority, near the best there is."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_it_beats_the_majority_and_item_and_customer_rates_and_comes_near_the_be
 
 
 def test_its_probabilities_are_calibrated() -> None:
-    """Among rows called p, about p are liked: tenths of the test rows, within 0.15 (3.5 standard errors of 150 rows)."""
+    """Among rows called p, about p are liked: tenths of the test rows, within 0.15 (3.6 errors of 150)."""
     train, test, _ = made(2)
     p = MODEL.probabilities(learned(train, 11), {}, train, test)
     liked = test.fields["rating"] >= LIKE
@@ -96,7 +96,7 @@ def test_item_sums_are_those_of_pooled_rows() -> None:
 
 
 def test_customers_with_one_row_or_none_are_served_by_what_others_told() -> None:
-    train, test, _ = made(5)
+    train, _, _ = made(5)
     shared = learned(train, 11)
     few = Population(train.schema, np.array([0, 0, 1]), {name: v[:1] for name, v in train.fields.items()})
     rows = Population(train.schema, np.array([0, 60, 120]), {"item": np.tile(np.arange(60, dtype=np.int32), 2)})
