@@ -1,8 +1,8 @@
 """One pass over a cohort for matrix factorisation: draw, train, bound and add, touching only rows that a client names.
 
-A client's item rows are copied next to each other (they then stay in the first cache levels), trained, and their change
-is added up: in float32 over a few hundred clients, then in float64. Memory per client is its interactions and its vector,
-whatever the catalogue's size.
+A client's item rows are copied next to each other (they then stay in the first cache levels), trained, and their
+change is added up: in float32 over a few hundred clients, then in float64. Memory per client is its interactions and
+its vector, whatever the catalogue's size.
 """
 
 # mypy: disable-error-code="assignment"
@@ -20,8 +20,8 @@ FAST = {"contract", "reassoc", "nsz"}  # keeps NaN and infinity meaningful
 def _sigmoid(score, bits, power, size):  # type: ignore[no-untyped-def]
     """score -> 1 / (1 + exp(-score)), in place, to 2e-7 relative; vectorises, unlike a call of exp.
 
-    exp(x) = 2^n 2^f with f in [-1/2, 1/2]: the power of two by its exponent bits (`power` is `bits` seen as float32), 2^f
-    by its Taylor polynomial in f log 2.
+    exp(x) = 2^n 2^f with f in [-1/2, 1/2]: the power of two by its exponent bits (`power` is `bits` seen as float32),
+    2^f by its Taylor polynomial in f log 2.
     """
     one = np.float32(1.0)
     for b in range(size):
@@ -142,18 +142,21 @@ def train(  # type: ignore[no-untyped-def]
                     t = below(state, s + 1)
                     place[s], place[t] = place[t], place[s]
                     labels[s], labels[t] = labels[t], labels[s]
-            if stop == 1: continue
+            if stop == 1:
+                continue
             for r in range(had, rows):  # only loads: many cache misses at a time
                 i = np.uint64(touched[r])
                 for k in range(0, dim, 16):
                     warm += table[i, k] + part[i, k]
-            if stop == 2: continue
+            if stop == 2:
+                continue
             for r in range(had, rows):
                 i = np.uint64(touched[r])
                 for k in range(dim):
                     local[r, k] = table[i, k]
                     origin[r, k] = table[i, k]
-            if stop == 3: continue
+            if stop == 3:
+                continue
             for start in range(0, count, batch_size):
                 size = min(batch_size, count - start)
                 rate = np.float32(lr / size)
@@ -184,7 +187,8 @@ def train(  # type: ignore[no-untyped-def]
         if base > 1 << 30:
             slot[:] = -1
             base = 0
-        if stop <= 4: continue
+        if stop <= 4:
+            continue
         square = np.float64(0.0)
         scale = np.float32(1.0)
         if clip_norm > 0.0:

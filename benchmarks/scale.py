@@ -73,7 +73,9 @@ def items() -> dict[str, float]:
     """CPU per customer with 1,682 and with 100,000 items: same numbers of rows, measured in turn."""
     count = 20_000
     small, large = customers(count, 1682), customers(count, 100_000)
-    pairs = [(round_seconds(small, 1) / small.offsets[-1], round_seconds(large, 1) / large.offsets[-1]) for _ in range(5)]
+    pairs = [
+        (round_seconds(small, 1) / small.offsets[-1], round_seconds(large, 1) / large.offsets[-1]) for _ in range(5)
+    ]
     ratios = sorted(b / a for a, b in pairs)
     per_row = 1e6 * float(np.median([a for a, _ in pairs])), 1e6 * float(np.median([b for _, b in pairs]))
     return {
@@ -124,7 +126,7 @@ def processes() -> dict[str, float]:
 def _spawn(count: int, cores: list[int]) -> list[float]:
     code = f"import os;os.sched_setaffinity(0,{{core}});from benchmarks.scale import half;half({count})"
     running = [
-        subprocess.Popen(  # noqa: S603 - our own interpreter and code
+        subprocess.Popen(
             [sys.executable, "-c", code.replace("core", str(core))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -61,7 +61,7 @@ def one(key: str, module: str, who: str, job: str, extra: list[str], environment
     python = sys.executable if who == "ours" else str(PEERS)
     out = RESULTS / f"{key.replace(' ', '-').replace(',', '')}.json"
     command = [python, "-m", module, "--work", job, "--threads", "1", "--out", str(out), *extra]
-    done = subprocess.run(  # noqa: S603 - our own commands
+    done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **ONE, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -101,7 +101,11 @@ def main() -> None:
             speed[run[0]].append(last[run[0]]["clients_per_cpu_second"])
             print(f"{run[0]:<24}{speed[run[0]][-1]:>12,.0f} clients per CPU second", file=sys.stderr)
     report: dict[str, Any] = {
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()},
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+        },
         "clients_per_cpu_second": {
             key: {"median": float(np.median(v)), "low": min(v), "high": max(v)} for key, v in speed.items()
         },
@@ -111,7 +115,12 @@ def main() -> None:
     for name, (fast, slow, bar) in RATIOS.items():
         if fast in speed and slow in speed:
             pairs = [a / b for a, b in zip(speed[fast], speed[slow], strict=True)]
-            report["ratios"][name] = {"median": float(np.median(pairs)), "low": min(pairs), "high": max(pairs), "bar": bar}
+            report["ratios"][name] = {
+                "median": float(np.median(pairs)),
+                "low": min(pairs),
+                "high": max(pairs),
+                "bar": bar,
+            }
     dp = [a / b for a, b in zip(speed["tacit fused mf"], speed["tacit fused mf, noise"], strict=True)]
     report["ratios"]["mf with client-level noise, time / plain"] = {
         "median": float(np.median(dp)), "low": min(dp), "high": max(dp), "at most": 1.3
@@ -122,7 +131,7 @@ def main() -> None:
         report["equality"][f"{ours} - {peer}"] = {"max_abs": gap, "share_of_movement": share}
     if not given.skip_scale:
         for part in ("million", "items", "processes"):
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.scale", part],
                 cwd=ROOT, env={**os.environ, **ONE}, capture_output=True, text=True, check=True,
             )  # fmt: skip
@@ -146,8 +155,12 @@ def table(report: dict[str, Any]) -> str:
         rows += ["", "| scale | measured | must be |", "|---|---|---|"]
         rows.append(f"| one million customers, one round | {m['cpu_seconds']:.1f} CPU-s | <= 40 |")
         rows.append(f"| peak memory of that process | {m['peak_memory_gb']:.1f} GB | <= 8 |")
-        rows.append(f"| cost per row, 100,000 items / 1,682 | {i['ratio']:.2f} ({i['low']:.2f} to {i['high']:.2f}) | <= 1.3 |")
-        rows.append(f"| two processes / one, wall time | {p['ratio']:.2f} ({p['low']:.2f} to {p['high']:.2f}) | >= 1.7 |")
+        rows.append(
+            f"| cost per row, 100,000 items / 1,682 | {i['ratio']:.2f} ({i['low']:.2f} to {i['high']:.2f}) | <= 1.3 |"
+        )
+        rows.append(
+            f"| two processes / one, wall time | {p['ratio']:.2f} ({p['low']:.2f} to {p['high']:.2f}) | >= 1.7 |"
+        )
     return "\n".join(rows)
 
 

@@ -1,8 +1,8 @@
 """Write two small tables of invented customers, to try own data with: orders.csv and customers.csv.
 
-    python examples/make_tables.py            # into ./data, one of the folders that tacit looks into
-    tacit run examples/own-interactions.toml
-    tacit run examples/own-tabular.toml
+python examples/make_tables.py            # into ./data, one of the folders that tacit looks into
+tacit run examples/own-interactions.toml
+tacit run examples/own-tabular.toml
 """
 
 from __future__ import annotations

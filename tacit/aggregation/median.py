@@ -1,7 +1,8 @@
 """Coordinate-wise median: a robust stand-in for the mean.
 
-D. Yin, Y. Chen, K. Ramchandran, P. Bartlett: "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
-ICML 2018, https://arxiv.org/abs/1803.01498, Definition 1. Differs from the paper: returned on the scale of the sum.
+D. Yin, Y. Chen, K. Ramchandran, P. Bartlett: "Byzantine-Robust Distributed Learning: Towards Optimal Statistical
+Rates", ICML 2018, https://arxiv.org/abs/1803.01498, Definition 1. Differs from the paper: returned on the scale of the
+sum.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Plan:
         for round in (1, self.rounds):
             work = self.algorithm.work(self.model, round)
             summed = getattr(work, "model", work)
-            if isinstance(work, Statistics) and getattr(summed, "limbs", ()) and (self.protect or each):
+            if isinstance(work, Statistics) and getattr(summed, "limbs", None) and (self.protect or each):
                 raise PlanError(
                     f"{summed!r} sends numbers cut into limbs, which only an exact sum puts together again, but "
                     f"{self.protect[0] if self.protect else self.aggregator!r} would change them. "

@@ -1,7 +1,8 @@
 """The shapes of a federated run's parts, and the one way to reach a client.
 
 A round: data -> learning (a client's work) -> privacy (encode) -> engine -> aggregation or secure sum -> privacy
-(decode) -> learning (update) -> Round. Components are frozen dataclasses with pure methods, buildable without arguments.
+(decode) -> learning (update) -> Round. Components are frozen dataclasses with pure methods, buildable without
+arguments.
 """
 
 from __future__ import annotations

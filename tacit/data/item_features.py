@@ -15,7 +15,8 @@ FEWEST = 8  # items: a rarer era joins the one before it
 
 
 def item_features(items: int, titles: tuple[str, ...], categories: Mapping[str, Array]) -> Array | None:
-    """(items, f) float32 of zeros and ones, or None where nothing is known. The same for everybody who has the catalogue.
+    """(items, f) float32 of zeros and ones, or None where nothing is known. The same for everybody who has the
+    catalogue.
 
     Eras come from titles that end in a year in brackets, "Alien (1979)"; where fewer than half do, there are none.
     """

@@ -1,4 +1,6 @@
-"""The main job: every training of a plan, its references, the ledger and the report, in one folder that can be resumed."""
+"""The main job: every training of a plan, its references, the ledger and the report, in one folder that can be
+resumed.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def tasks(plan: Plan, data: Interactions | Tabular) -> list[Task]:
 
 
 def _hosted(plan: Plan, data: Interactions, parts: int) -> tuple[Array, dict[str, int]]:
-    """(customers sorted by node, node -> customers); a single node is cut into `parts` where an engine wants several."""
+    """(customers sorted by node, node -> customers); a single node is cut into `parts` where an engine wants
+    several.
+    """
     clients: Any = plan.clients
     node = clients.nodes(data)
     names = clients.names(data)
@@ -125,16 +127,13 @@ def _tabular(plan: Plan, data: Tabular, train: Array, test: Array, name: str) ->
     names = clients.names(data)
     owners = clients.owners(data, np.arange(len(data)))
     count = int(owners.max()) + 1
-    learned, order = _by_owner(data, train, owners, count)
+    learned, _ = _by_owner(data, train, owners, count)
     asked, asked_order = _by_owner(data, test, owners, count)
     if np.any(learned.sizes == 0):
         raise DataError(f"{data.name}: an institution has no training row in this split; use fewer folds or parties")
-    if len(names) == count:
-        nodes = {_safe(str(n)): 1 for n in names}
-    else:
-        nodes = {"rows": count}
-    if len(nodes) != len(names):
-        nodes = {"institutions": count}
+    nodes = {_safe(str(name)): 1 for name in names}
+    if len(nodes) != count:  # rows as clients, or names that are alike once they are made safe
+        nodes = {"clients": count}
     groups = {key: values[test][asked_order] for key, values in data.sensitive.items()}
     return Task(train=learned, nodes=nodes, test_rows=asked, groups=groups, name=name)
 

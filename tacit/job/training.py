@@ -1,4 +1,6 @@
-"""One training of a plan on one split: rounds under the ledger, a checkpoint after each, the chosen model at the end."""
+"""One training of a plan on one split: rounds under the ledger, a checkpoint after each, the chosen model at the
+end.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The centralised counterpart: the same model learned from all rows in one place, which federation wants to do without.
 
-Closed-form models are computed from the pooled rows directly; models with a loss are trained on pooled, shuffled batches
-by Adam (D. P. Kingma, J. Ba, ICLR 2015, https://arxiv.org/abs/1412.6980), each example with its client's own private
-parameters; logistic regression by L-BFGS to convergence.
+Closed-form models are computed from the pooled rows directly; models with a loss are trained on pooled, shuffled
+batches by Adam (D. P. Kingma, J. Ba, ICLR 2015, https://arxiv.org/abs/1412.6980), each example with its client's own
+private parameters; logistic regression by L-BFGS to convergence.
 """
 
 from __future__ import annotations

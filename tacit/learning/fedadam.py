@@ -18,7 +18,9 @@ from tacit.learning.sgd import SGD
 
 @dataclass(frozen=True, slots=True)
 class FedAdam:
-    """Local SGD; the server treats the mean delta as a gradient. Its second moment is an exponential mean of squares."""
+    """Local SGD; the server treats the mean delta as a gradient. Its second moment is an exponential mean of
+    squares.
+    """
 
     local: SGD = SGD()
     server_lr: float = 0.01

@@ -18,7 +18,9 @@ from tacit.learning.sgd import SGD
 
 @dataclass(frozen=True, slots=True)
 class FedYogi:
-    """Local SGD; the server treats the mean delta as a gradient. Its second moment is a sum that follows the squares slowly."""
+    """Local SGD; the server treats the mean delta as a gradient. Its second moment is a sum that follows the squares
+    slowly.
+    """
 
     local: SGD = SGD()
     server_lr: float = 0.01

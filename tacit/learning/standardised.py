@@ -17,7 +17,9 @@ from tacit.privacy.wide import join, split
 
 @dataclass(frozen=True, slots=True)
 class ColumnMoments:
-    """Count, sum and sum of squares of each column: sums over rows, so sums over clients. As limbs, see privacy.wide."""
+    """Count, sum and sum of squares of each column: sums over rows, so sums over clients. As limbs, see
+    privacy.wide.
+    """
 
     @property
     def ranges(self) -> dict[str, float]:

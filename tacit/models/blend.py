@@ -1,7 +1,8 @@
 """Two recommenders learned from the same rounds, scores standardised for each customer and added.
 
-Y. Koren: "The BellKor Solution to the Netflix Grand Prize", 2009, on blending models of different kinds. Differs from the
-paper: two fixed weights instead of a learned combination, so that nothing needs a further pass over anybody's rows.
+Y. Koren: "The BellKor Solution to the Netflix Grand Prize", 2009, on blending models of different kinds. Differs from
+the paper: two fixed weights instead of a learned combination, so that nothing needs a further pass over anybody's
+rows.
 """
 
 from __future__ import annotations

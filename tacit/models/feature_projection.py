@@ -1,8 +1,8 @@
 """Private co-occurrence in few dimensions: histories seen through public item features, one noisy sum.
 
 A subspace iteration started from public features: M. Hardt, E. Price, "The Noisy Power Method", NIPS 2014,
-https://arxiv.org/abs/1311.2495, with one iteration (each further one costs more privacy than it brings here). Scores mix
-the projected history with a purely local affinity to the same public features, which spends no privacy at all.
+https://arxiv.org/abs/1311.2495, with one iteration (each further one costs more privacy than it brings here). Scores
+mix the projected history with a purely local affinity to the same public features, which spends no privacy at all.
 Differs from the paper: each customer's part is scaled to norm 1, and the start is not random but the public features.
 """
 
@@ -101,7 +101,7 @@ class FeatureProjection:
 def _public(schema: Schema) -> Array:
     if schema.item_features is None:
         raise DataError(
-            "FeatureProjection looks through public item features (genres, categories, eras), but these data have none: "
+            "FeatureProjection looks through public item features (genres, eras), but these data have none: "
             "name category columns in the data, or use ItemItem"
         )
     return np.asarray(schema.item_features, np.float64)

@@ -1,12 +1,13 @@
 """Implicit matrix factorisation, federated: every customer solves for its own vector, what items need is summed.
 
-Y. Hu, Y. Koren, C. Volinsky: "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008; objective and scaling
-of the regularisation as in S. Rendle, W. Krichene, L. Zhang, Y. Koren: "Revisiting the Performance of iALS on Item
-Recommendation Benchmarks", RecSys 2022, https://arxiv.org/abs/2110.14037; federated by M. Ammad-ud-din et al.: "Federated
-Collaborative Filtering for Privacy-Preserving Personalized Recommendation System", 2019, https://arxiv.org/abs/1901.09888.
-Differs from the papers: instead of plain gradients and Adam, two d x d matrices ride along, and the server takes a Newton
-step with each item's second moment of user vectors replaced by their average over interactions. It needs no step size and
-follows exact alternating least squares sweep by sweep, for d^2 further numbers instead of items * d^2.
+Y. Hu, Y. Koren, C. Volinsky: "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008; objective and
+scaling of the regularisation as in S. Rendle, W. Krichene, L. Zhang, Y. Koren: "Revisiting the Performance of iALS on
+Item Recommendation Benchmarks", RecSys 2022, https://arxiv.org/abs/2110.14037; federated by M. Ammad-ud-din et al.:
+"Federated Collaborative Filtering for Privacy-Preserving Personalized Recommendation System", 2019,
+https://arxiv.org/abs/1901.09888. Differs from the papers: instead of plain gradients and Adam, two d x d matrices ride
+along, and the server takes a Newton step with each item's second moment of user vectors replaced by their average over
+interactions. It needs no step size and follows exact alternating least squares sweep by sweep, for d^2 further numbers
+instead of items * d^2.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ class ImplicitALS:
         return (self._users(table, clients, weight) @ table.T).astype(np.float32)
 
     def central(self, train: Population, seed: int, rounds: int) -> tuple[Params, Params]:
-        """The same objective by exact alternating least squares on pooled rows: `rounds` sweeps over users and items."""
+        """The same objective by exact alternating least squares on pooled rows: `rounds` sweeps over users and
+        items.
+        """
         table = np.asarray(self.init(train.schema, seed)["items"], np.float64)
         order = np.argsort(train.fields["item"], kind="stable")
         counts = np.bincount(train.fields["item"], minlength=len(table))

@@ -1,8 +1,10 @@
-"""An item-item model in closed form: its Gram matrix is a sum over customers, so one secure sum gives *the* central model.
+"""An item-item model in closed form: its Gram matrix is a sum over customers, so one secure sum gives *the* central
+model.
 
-H. Steck: "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, https://arxiv.org/abs/1905.03375, Algorithm 1.
-Differs from the paper: with `rank` > 0 the weights are the projection on the leading eigenvectors of the Gram matrix, which
-stands noise better (C. Chien et al.: "Private Alternating Least Squares", ICML 2021, https://arxiv.org/abs/2107.09802).
+H. Steck: "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, https://arxiv.org/abs/1905.03375, Algorithm
+1. Differs from the paper: with `rank` > 0 the weights are the projection on the leading eigenvectors of the Gram
+matrix, which stands noise better (C. Chien et al.: "Private Alternating Least Squares", ICML 2021,
+https://arxiv.org/abs/2107.09802).
 """
 
 from __future__ import annotations

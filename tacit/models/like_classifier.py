@@ -1,9 +1,9 @@
 """Will this customer like this item: explicit factors and a few calibrated features, every step a sum over customers.
 
-Y. Koren, R. Bell, C. Volinsky: "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009, for
-the factors on what biases leave over; J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999, for
-calibrating on held-out rows. Differs from the papers: items are solved from summed normal equations, users on their own
-side; the calibration is fitted by Newton's method from summed gradients and Hessians.
+Y. Koren, R. Bell, C. Volinsky: "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009,
+for the factors on what biases leave over; J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999, for
+calibrating on held-out rows. Differs from the papers: items are solved from summed normal equations, users on their
+own side; the calibration is fitted by Newton's method from summed gradients and Hessians.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class LikeClassifier:
         return tuple(f"{part}/{name}" for part in PARTS for name in ("count", "like"))
 
     def init(self, schema: Schema, seed: int) -> Params:
-        """stage (), and for each part factors (items, dim), mean, like, log (items,), centre (3,); coefficients (9,)."""
+        """stage (), and for each part factors (items, dim), mean, like, log (items,), centre (3,); coefficients
+        (9,).
+        """
         random = np.random.default_rng(seed)
         factors = (0.1 * random.standard_normal((schema.items, self.dim))).astype(np.float32)
         zeros = np.zeros(schema.items, np.float32)

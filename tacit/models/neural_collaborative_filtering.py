@@ -1,9 +1,10 @@
 """Neural collaborative filtering with a private score head: item embeddings are shared, each client owns its network.
 
-X. He et al.: "Neural Collaborative Filtering", WWW 2017, https://arxiv.org/abs/1708.05031; the private score function is
-that of C. Zhang et al.: "Dual Personalization on Federated Recommendation", IJCAI 2023, https://arxiv.org/abs/2301.08143.
-Differs from the papers: no user embedding (the private network stands for it), the shared table is not fine-tuned
-locally after the round, and training negatives exclude only the client's training rows (docs/leak.md).
+X. He et al.: "Neural Collaborative Filtering", WWW 2017, https://arxiv.org/abs/1708.05031; the private score function
+is that of C. Zhang et al.: "Dual Personalization on Federated Recommendation", IJCAI 2023,
+https://arxiv.org/abs/2301.08143. Differs from the papers: no user embedding (the private network stands for it), the
+shared table is not fine-tuned locally after the round, and training negatives exclude only the client's training rows
+(docs/leak.md).
 """
 
 from __future__ import annotations

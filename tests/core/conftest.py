@@ -30,10 +30,11 @@ def around(field: str, component: Any) -> Plan:
     Raises:
         AssertionError: no plan may hold it.
     """
-    if field == "local":
-        return build(algorithm=vocabulary()["algorithm"]["FedAvg"](component))
-    if field == "inner":
-        field, component = "algorithm", vocabulary()["algorithm"]["Standardised"](component)
+    if field not in Plan.__dataclass_fields__:  # a part of a part: `local` of an algorithm, `first` of a model
+        for outer, kinds in vocabulary().items():
+            for cls in kinds.values():
+                if outer in Plan.__dataclass_fields__ and field in cls.__dataclass_fields__:
+                    return around(outer, cls(**{field: component}))
     many = field in ("baselines", "protect")
     chosen = {field: (component,) if many else component}
     choices = [[(kind, cls()) for cls in vocabulary()[kind].values()] for kind in ("data", "model", "algorithm")]

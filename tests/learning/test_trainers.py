@@ -167,18 +167,17 @@ def test_after_two_rounds_every_trainer_has_the_model_of_the_loop(
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
-@pytest.mark.parametrize("algorithm", [FedAvg(LOCAL), FedProx(LOCAL, mu=0.5), FedRep(LOCAL)], ids=repr)
+@pytest.mark.parametrize("algorithm", [FedAvg(LOCAL), FedProx(LOCAL, mu=0.5), FedRep(LOCAL, head_epochs=1)], ids=repr)
 def test_a_model_without_gradients_by_hand_comes_to_the_same_through_vmap(
     model: Any, algorithm: Any, data: Any, train: Callable[..., Any]
 ) -> None:
     plain = WithoutGradients(model)
     assert isinstance(plain, LossModel) and not isinstance(plain, HasGradients) and isinstance(model, HasGradients)
     by_hand = train(algorithm, model, data[model.serves], Stacked())
-    for budget in (60, 32768):
-        assert_equal(by_hand, train(algorithm, plain, data[model.serves], Stacked(budget)))
+    assert_equal(by_hand, train(algorithm, plain, data[model.serves], Stacked(budget=60)))
 
 
-@pytest.mark.parametrize("budget", [1, 60, 32768])
+@pytest.mark.parametrize("budget", [1, 32768])
 def test_tables_of_numbers_are_cut_down_as_tables_of_vectors_are(
     budget: int, data: Any, train: Callable[..., Any]
 ) -> None:

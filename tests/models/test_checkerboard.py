@@ -99,7 +99,7 @@ def test_the_withheld_item_comes_first_for_every_customer(model: Any) -> None:
 @pytest.mark.parametrize("model", [ItemItem(ridge=5.0), ImplicitALS(dim=4), MatrixFactorisation(dim=8)], ids=repr)
 def test_the_centralised_counterpart_finds_it_too(model: Any) -> None:
     rows, withheld = board()
-    shared, own = Centralised(epochs=15, batch_size=64, lr=0.05).fit(model, rows, 0)
+    shared, own = Centralised(epochs=8, batch_size=64, lr=0.1).fit(model, rows, 0)
     assert share_found(model, shared, own, rows, withheld) >= 0.95
 
 

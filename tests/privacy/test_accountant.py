@@ -60,7 +60,8 @@ def test_a_thousand_poisson_rounds_cost_the_published_figures() -> None:
 def test_a_fixed_cohort_is_accounted_as_such_and_costs_more_than_a_poisson_one() -> None:
     """Golden: 10 of 1,000 replace-one, noise / sensitivity 1, costs 3.58.
 
-    Replacing a client moves a clipped sum by 2 clip norms, so noise of 2 clip norms has noise / sensitivity 1; noise of 1 clip norm costs far more.
+    Replacing a client moves a clipped sum by 2 clip norms, so noise of 2 clip norms has noise / sensitivity 1, and
+    noise of 1 clip norm costs far more.
     """
     paid = spent([gaussian(2.0, "fixed", 0.01)] * 1000, DELTA)
     assert paid.epsilon == pytest.approx(3.58, abs=5e-3)

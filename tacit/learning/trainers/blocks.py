@@ -62,7 +62,8 @@ def _block(work: LocalWork, population: Population, clients: Array, seed: int, l
         named = np.zeros((len(clients), limit), np.int64)
         own = np.zeros(0, np.float32) if negatives else labels(population.fields)
         taken, used = _pack_items(
-            population.fields["item"], own, offsets, population.first, clients, np.uint64(seed), negatives, schema.items,
+            population.fields["item"], own, offsets, population.first, clients, np.uint64(seed), negatives,
+            schema.items,
             work.epochs, work.shuffle, size, longest, local, label, mask, epoch, named,
         )  # fmt: skip
         batches["item"], batches["label"] = torch.from_numpy(local), torch.from_numpy(label)
@@ -115,7 +116,9 @@ def _pack_items(  # type: ignore[no-untyped-def]
     epoch_of,
     named,
 ):
-    """Items (as places in the client's own list) and labels of every batch; returns (steps per client, longest list)."""
+    """Items (as places in the client's own list) and labels of every batch; returns (steps per client, longest
+    list).
+    """
     taken = np.zeros(len(clients), np.int64)
     mark = np.zeros(items, np.int32)
     slot = np.zeros(items, np.int64)

@@ -1,0 +1,66 @@
+"""The command line in processes of its own that start in no time: a parent that has imported everything, and forks.
+
+Reads a job for each line of standard input: {"argv", "cwd", "out", "err", "die"}; answers with the child's id, and
+when it has ended with its exit status (minus the signal that ended it). `die` = {"at": "module:name", "call": n,
+"when": "before"} makes the child kill itself, by SIGKILL, around the n-th call of a function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from tacit.cli.main import main
+
+
+def arm(at: str, call: int, when: str) -> None:
+    module, _, path = at.partition(":")
+    owner: Any = importlib.import_module(module)
+    *inner, name = path.split(".")
+    for part in inner:
+        owner = getattr(owner, part)
+    function, calls = getattr(owner, name), [0]
+
+    def around(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if calls[0] == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, around)
+
+
+def child(job: dict[str, Any]) -> None:
+    status = 70
+    try:
+        os.chdir(job["cwd"])
+        for path, number in ((job["out"], 1), (job["err"], 2)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        if job["die"] is not None:
+            arm(**job["die"])
+        status = main(job["argv"])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 71
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+for line in sys.stdin:
+    task = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        child(task)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
