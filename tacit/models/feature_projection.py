@@ -9,6 +9,7 @@ Differs from the paper: each customer's part is scaled to norm 1, and the start 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ class FeatureProjection:
 
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """seen (items, features) float64."""
-        features = _orthonormal(clients.schema)
+        features = _orthonormal(_Same(_public(clients.schema)))
         seen = np.zeros_like(features)
         for c in range(len(clients)):
             item = clients.rows(c)["item"]
@@ -104,11 +105,28 @@ def _public(schema: Schema) -> Array:
             "FeatureProjection looks through public item features (genres, eras), but these data have none: "
             "name category columns in the data, or use ItemItem"
         )
-    return np.asarray(schema.item_features, np.float64)
+    return schema.item_features
 
 
-def _orthonormal(schema: Schema) -> Array:
-    features = _public(schema)
+class _Same:
+    """An array as a cache key, equal only to itself: the basis is asked for once per client and is the same."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.array is self.array
+
+
+@lru_cache(maxsize=4)
+def _orthonormal(public: _Same) -> Array:
+    """(items, k) orthonormal columns that span a constant and the public features."""
+    features = np.asarray(public.array, np.float64)
     features = np.concatenate([np.ones((len(features), 1)), features[:, features.any(axis=0)]], axis=1)
     basis, triangle = np.linalg.qr(features)
     return np.asarray(basis[:, np.abs(np.diag(triangle)) > 1e-9 * np.abs(triangle).max()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def build(**changes: Any) -> Plan:
 
 
 def around(field: str, component: Any) -> Plan:
-    """The first sound plan that holds this component: every data, model and algorithm is tried.
+    """The first sound plan that holds this component, or a component that holds it.
 
     Raises:
         AssertionError: no plan may hold it.
@@ -37,13 +38,26 @@ def around(field: str, component: Any) -> Plan:
                     return around(outer, cls(**{field: component}))
     many = field in ("baselines", "protect")
     chosen = {field: (component,) if many else component}
-    choices = [[(kind, cls()) for cls in vocabulary()[kind].values()] for kind in ("data", "model", "algorithm")]
-    for parts in itertools.product(*choices):
+    for parts in sound():
         try:
-            return build(**(dict(parts) | chosen))
-        except (PlanError, AttributeError):
+            return build(**(parts | chosen))
+        except PlanError:
             continue
     raise AssertionError(f"no plan may hold {component!r}")
+
+
+@lru_cache(maxsize=1)
+def sound() -> list[dict[str, Any]]:
+    """Data, model and algorithm that do not contradict each other: every combination."""
+    kinds = vocabulary()
+    found = []
+    for data, model, algorithm in itertools.product(*(kinds[kind].values() for kind in ("data", "model", "algorithm"))):
+        try:
+            build(data=data(), model=model(), algorithm=algorithm())
+        except PlanError:
+            continue
+        found.append({"data": data(), "model": model(), "algorithm": algorithm()})
+    return found
 
 
 @pytest.fixture(scope="session")

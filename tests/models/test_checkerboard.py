@@ -99,8 +99,8 @@ def test_the_withheld_item_comes_first_for_every_customer(model: Any) -> None:
 @pytest.mark.parametrize("model", [ItemItem(ridge=5.0), ImplicitALS(dim=4), MatrixFactorisation(dim=8)], ids=repr)
 def test_the_centralised_counterpart_finds_it_too(model: Any) -> None:
     rows, withheld = board()
-    shared, own = Centralised(epochs=8, batch_size=64, lr=0.1).fit(model, rows, 0)
-    assert share_found(model, shared, own, rows, withheld) >= 0.95
+    shared, own = Centralised(epochs=10, batch_size=64, lr=0.05).fit(model, rows, 0)
+    assert share_found(model, shared, own, rows, withheld) >= 0.9
 
 
 def test_popularity_does_not_find_it() -> None:
