@@ -113,11 +113,14 @@ def _fresh(folder: Path) -> Path:
 
 def _watched(plan: Plan, folder: Path, data: Path | None, processes: int, quiet: bool) -> Result:
     steps: Iterator[Any] = run_job(plan, folder, data, processes)
-    with Progress(quiet) as progress:
-        for step in steps:
-            if isinstance(step, Result):
-                return step
-            progress.show(step)
+    try:
+        with Progress(quiet) as progress:
+            for step in steps:
+                if isinstance(step, Result):
+                    return step
+                progress.show(step)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(folder) from None
     raise AssertionError("a job ends with its result")
 
 

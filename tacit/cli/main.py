@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps({"error": str(error), "kind": type(error).__name__}))
         print(f"tacit: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("tacit: interrupted; finished rounds are kept: tacit run --resume RUN goes on", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        folder = stop.args[0] if stop.args else "RUN"
+        print(f"tacit: interrupted; finished rounds are kept: tacit run --resume {folder} goes on", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

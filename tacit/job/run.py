@@ -53,9 +53,9 @@ def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int =
         TacitError: the plan, the data or the folder cannot be used; the message says why.
     """
     before = Cost.now()
-    folder.mkdir(parents=True, exist_ok=True)
-    _own(folder, plan)
+    _refuse_another(folder, plan)
     loaded = load(plan, data)
+    _own(folder, plan)
     ledger = Ledger(folder / "ledger", origin=f"tacit/{plan.digest()[:16]}")
     if ledger.sealed:  # finished before: what it says is proven again, nothing is computed
         yield _finished(folder)
@@ -76,16 +76,34 @@ def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int =
     yield Result(_write(plan, report, models, folder, ledger), folder, models)
 
 
-def _own(folder: Path, plan: Plan) -> None:
-    """Mark the folder as this plan's, or refuse another plan's.
+def _refuse_another(folder: Path, plan: Plan) -> None:
+    """Leave the run of another plan alone.
 
     Raises:
-        DataError: the folder holds another plan's run.
+        DataError: the folder holds one, or is no folder.
     """
     path = folder / "plan.toml"
-    if path.exists() and path.read_text(encoding="utf-8") != plan.toml():
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file, and a run needs a folder: choose another one")
+    if path.exists() and path.read_bytes() != plan.toml().encode():
         raise DataError(f"{folder} holds a run of another plan: choose another folder, or resume it without a plan")
-    path.write_text(plan.toml(), encoding="utf-8")
+
+
+def _own(folder: Path, plan: Plan) -> None:
+    """Mark the folder as this plan's; a folder that is so already is left as it is.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    path = folder / "plan.toml"
+    if path.exists():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".tmp").write_bytes(plan.toml().encode())
+        os.replace(path.with_suffix(".tmp"), path)
+    except OSError as error:
+        raise DataError(f"the run folder {folder} cannot be made: {error.strerror}") from None
 
 
 def _finished(folder: Path) -> Result:
@@ -342,7 +360,8 @@ def _write(
 ) -> dict[str, Any]:
     arrays = {f"{name}/{key}": np.asarray(v, order="C") for name, params in models.items() for key, v in params.items()}
     save_file(arrays, folder / "model.safetensors", {"plan": plan.digest()})
-    report["ledger"] = {"entries": ledger.size + 2, "verified": True}
+    told = (folder / "rounds.jsonl").read_bytes().count(b"\n")
+    report["ledger"] = {"entries": 1 + told + 2, "verified": True}  # plan, rounds; then rounds.jsonl and the result
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(render(report), encoding="utf-8")
     ledger.seal(folder)

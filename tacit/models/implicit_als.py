@@ -139,40 +139,29 @@ def _positive(matrix: Array) -> Array:
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _solve(table, gram, offsets, index, weight, ridge):  # type: ignore[no-untyped-def]
-    """Row r solves (gram + sum_e w_e v_e v_e' + ridge_r) x = sum_e w_e v_e over its entries e, by Cholesky."""
+    """Row r solves (gram + sum_e w_e v_e v_e' + ridge_r) x = sum_e w_e v_e over its entries e."""
     rows, dim = len(offsets) - 1, table.shape[1]
     out = np.zeros((rows, dim))
     a = np.empty((dim, dim))
     b = np.empty(dim)
+    longest = 1
     for r in range(rows):
-        a[:, :] = gram
+        longest = max(longest, offsets[r + 1] - offsets[r])
+    rows_of = np.empty((longest, dim))
+    weighted = np.empty((longest, dim))
+    for r in range(rows):
+        low, count = offsets[r], offsets[r + 1] - offsets[r]
         b[:] = 0.0
+        for e in range(count):
+            v = table[index[low + e]]
+            for k in range(dim):
+                rows_of[e, k] = v[k]
+                weighted[e, k] = weight[low + e] * v[k]
+                b[k] += weighted[e, k]
+        a[:, :] = gram + np.dot(weighted[:count].T, rows_of[:count])  # by BLAS
         for k in range(dim):
             a[k, k] += ridge[r]
-        for e in range(offsets[r], offsets[r + 1]):
-            v = table[index[e]]
-            for k in range(dim):
-                t = weight[e] * v[k]
-                b[k] += t
-                for m in range(k + 1):
-                    a[k, m] += t * v[m]
-        for k in range(dim):  # lower Cholesky factor, in place, row by row
-            for m in range(k + 1):
-                t = a[k, m]
-                for q in range(m):
-                    t -= a[k, q] * a[m, q]
-                a[k, m] = np.sqrt(t) if k == m else t / a[m, m]
-        for k in range(dim):
-            t = b[k]
-            for m in range(k):
-                t -= a[k, m] * b[m]
-            b[k] = t / a[k, k]
-        for k in range(dim - 1, -1, -1):
-            t = b[k]
-            for m in range(k + 1, dim):
-                t -= a[m, k] * b[m]
-            b[k] = t / a[k, k]
-        out[r] = b
+        out[r] = np.linalg.solve(a, b)
     return out
 
 

@@ -32,4 +32,4 @@ def clipped(x: Vector, bound: float) -> Vector:
             raise ValueError("a contribution holds NaN or infinity: it cannot be clipped and must not be sent")
         norm = peak * math.sqrt(float(np.sum(np.square(x / peak))))
     scale = factor(norm, bound)
-    return x if scale == 1.0 else x * scale
+    return x if scale == 1.0 else np.multiply(x, scale, dtype=np.float64).astype(x.dtype, copy=False)

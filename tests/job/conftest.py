@@ -106,10 +106,16 @@ def environment(surroundings: None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def warm(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def warm(
+    environment: dict[str, str], small_toml: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warm]:
     script = str(Path(__file__).parent / "warm.py")
     with subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environment, "WARM_UP": small_toml()},
     ) as process:
         yield Warm(process, tmp_path_factory.mktemp("warm"))
         assert process.stdin is not None

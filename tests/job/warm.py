@@ -12,9 +12,15 @@ import json
 import os
 import signal
 import sys
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tacit.cli.main import main
+from tacit.federation.vocabulary import read_plan
+from tacit.job import run
+from tacit.learning.centralised import Centralised
 
 
 def arm(at: str, call: int, when: str) -> None:
@@ -57,6 +63,17 @@ def child(job: dict[str, Any]) -> None:
         os._exit(status)
 
 
+def warm_up() -> None:
+    """Load what is loaded late. Pooled references take one pass: children are asked about crashes, not about figures."""
+    run.Centralised = partial(Centralised, epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Path(folder) / "plan.toml"
+        plan.write_text(os.environ["WARM_UP"])
+        for _ in run.run_job(read_plan(plan), Path(folder) / "run"):
+            pass
+
+
+warm_up()
 for line in sys.stdin:
     task = json.loads(line)
     pid = os.fork()

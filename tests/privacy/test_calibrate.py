@@ -41,7 +41,7 @@ def test_amplification_is_claimed_only_where_a_plan_really_samples(
     assert sampling_of(plan(**changes), clients) == expected
 
 
-@pytest.mark.parametrize("changes", [{}, {"cohort": 20, "sampling": "poisson"}])
+@pytest.mark.parametrize("changes", [{}, pytest.param({"cohort": 20, "sampling": "poisson"}, marks=pytest.mark.slow)])
 def test_a_calibrated_plan_spends_its_target_and_hardly_less(changes: dict[str, Any]) -> None:
     calibrated = calibrate(plan(**changes), 1000)
     noise = calibrated.noise

@@ -44,6 +44,12 @@ def test_a_vector_outside_keeps_its_direction_and_takes_the_length_of_the_bound(
         np.testing.assert_allclose(clipped(x, bound), x * (bound / size), rtol=1e-12)
 
 
+def test_a_tiny_bound_on_single_precision_is_kept_too() -> None:
+    """The factor 4e-40 has hardly a digit left in float32, so the product must not be taken in it."""
+    x, bound = np.array([3.080249e13], np.float32), 1.1665868367940673e-26
+    assert length(clipped(x, bound)) <= bound * (1.0 + 1e-6) and clipped(x, bound).dtype == np.float32
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_no_number_is_refused(odd: float, dtype: type) -> None:

@@ -189,6 +189,7 @@ def test_the_event_of_a_mechanism_is_its_noise_multiplier() -> None:
         ({"noise_multiplier": math.inf}, "noise_multiplier"),
         ({"noise_multiplier": 0.0, "epsilon": -1.0}, "epsilon"),
         ({"noise_multiplier": 0.0, "epsilon": math.nan}, "epsilon"),
+        ({"noise_multiplier": 0.0, "epsilon": math.inf}, "epsilon"),
         ({"noise_multiplier": 1.0, "epsilon": 1.0}, "not both"),
         ({"delta": 0.0}, "delta"),
         ({"delta": 1.0}, "delta"),

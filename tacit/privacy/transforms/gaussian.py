@@ -33,9 +33,9 @@ class Gaussian:
         if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
             raise ValueError(f"Gaussian needs a finite clip_norm > 0, got {self.clip_norm}")
         noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier)
-        if not noisy and not (self.noise_multiplier == 0.0 and self.epsilon > 0.0):
+        if not noisy and not (self.noise_multiplier == 0.0 and 0.0 < self.epsilon < math.inf):
             raise ValueError(
-                f"Gaussian needs a finite noise_multiplier > 0, or noise_multiplier = 0 and a target epsilon > 0, got "
+                f"Gaussian needs a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite epsilon > 0, got "
                 f"noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
             )
         if self.noise_multiplier > 0.0 and self.epsilon > 0.0:
