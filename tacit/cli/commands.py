@@ -11,10 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tacit.audit.signed_note import Verifier
 from tacit.audit.verify import verify
 from tacit.cli.progress import Progress
 from tacit.core.plan import Plan
-from tacit.core.values import DataError, Event, PlanError, TacitError
+from tacit.core.values import DataError, Event, PlanError, TacitError, VerificationError
 from tacit.data.download import TERMS, get
 from tacit.data.folders import cache, folders
 from tacit.data.interactions import Interactions
@@ -166,9 +167,20 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _public(path: Path) -> bytes:
+    """(32,) key of a line such as `ledger/key.pub` holds.
+
+    Raises:
+        DataError: the file cannot be read or holds no such line.
+    """
+    try:
+        return Verifier.parse(path.read_text(encoding="ascii").strip()).public
+    except (OSError, UnicodeDecodeError, VerificationError):
+        raise DataError(f"{path} holds no public key: name a copy of a run's ledger/key.pub") from None
+
+
 def _verify(arguments: argparse.Namespace) -> int:
-    key = arguments.key.read_bytes() if arguments.key is not None else None
-    verified = verify(arguments.run, key)
+    verified = verify(arguments.run, None if arguments.key is None else _public(arguments.key))
     facts = {"entries": verified.entries, "checkpoints": verified.checkpoints, "root": verified.root, "verified": True}
     if arguments.json:
         print(json.dumps(facts))

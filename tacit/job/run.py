@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,18 +21,24 @@ from tacit.audit.report_html import render
 from tacit.audit.verify import verify
 from tacit.core.plan import Plan
 from tacit.core.protocols import Classifier, LossModel, Recommender, Statistics
-from tacit.core.values import Array, DataError, Params
+from tacit.core.values import Array, DataError, Params, PlanError
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
 from tacit.job.assess import Assessment, assess_ranking, assess_rows, probabilities, truth
 from tacit.job.result import Result
-from tacit.job.task import Task, load, tasks
+from tacit.job.task import Task, load, ranking_task, tasks
 from tacit.job.training import Step, Trained, train
 from tacit.learning.centralised import Centralised, alone
-from tacit.learning.sum_of_statistics import SumOfStatistics
 from tacit.learning.trainers.choice import trainer_of
 from tacit.privacy.calibrate import calibrate
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+PARTS = (  # keys of the report that no training may take
+    *("data", "clients", "rounds", "centralized", "counterparts", "local", "classification", "privacy", "secure_sum"),
+    *("cost", "groups", "beyond", "curves", "curves_on", "trainer", "notes", "sent", "plan", "run_folder", "ledger"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int =
         TacitError: the plan, the data or the folder cannot be used; the message says why.
     """
     before = Cost.now()
+    _refuse_names(plan)
     _refuse_another(folder, plan)
     loaded = load(plan, data)
     _own(folder, plan)
@@ -74,6 +82,31 @@ def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int =
     report = _report(plan, arms, loaded, folder, Cost.now() - before)
     models = {arm.plan.name: arm.trained.shared for arm in arms}
     yield Result(_write(plan, report, models, folder, ledger), folder, models)
+
+
+def _refuse_names(plan: Plan) -> None:
+    """Names of trainings become keys of the report and folders; references must give what the report compares.
+
+    Raises:
+        PlanError: a name that is taken or no name, or a baseline that cannot be measured as the plan's models are.
+    """
+    taken = {*PARTS, *_baseline_names(plan)}
+    for each in (plan, *plan.also):
+        if each.name in taken:
+            raise PlanError(f"{each.name!r} is another part of the report: give this training another name")
+        if not NAME.fullmatch(each.name):
+            raise PlanError(f"{each.name!r} is no name for a training: use up to 64 letters, digits, spaces and ._+-")
+    kind = Recommender if plan.data.gives == "interactions" else Classifier
+    for baseline in plan.baselines:
+        if not isinstance(baseline, kind):
+            raise PlanError(f"{type(baseline).__name__} cannot be a baseline here: it is no {kind.__name__.lower()}")
+
+
+def _baseline_names(plan: Plan) -> list[str]:
+    """Keys of the report: item_item, and item_item_2 for a second one of the same kind."""
+    kinds = [_snake(type(baseline).__name__) for baseline in plan.baselines]
+    counts = [kinds[: place + 1].count(kind) for place, kind in enumerate(kinds)]
+    return [kind if count == 1 else f"{kind}_{count}" for kind, count in zip(kinds, counts, strict=True)]
 
 
 def _refuse_another(folder: Path, plan: Plan) -> None:
@@ -209,8 +242,8 @@ def _report(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: P
         report["counterparts"] = {arm.plan.name: dict(arm.central.summary) for arm in others}
         if ranked[0].local is not None:
             report["local"] = dict(ranked[0].local.summary)
-    for baseline in plan.baselines:
-        report[_snake(type(baseline).__name__)] = _baseline(plan, baseline, data)
+    for name, baseline in zip(_baseline_names(plan), plan.baselines, strict=True):
+        report[name] = _baseline(plan, baseline, data)
     if classified:
         arm = classified[0]
         report["classification"] = {
@@ -242,13 +275,18 @@ def _about(data: Interactions | Tabular) -> dict[str, Any]:
 
 
 def _baseline(plan: Plan, model: Any, data: Interactions | Tabular) -> dict[str, Any]:
-    assert isinstance(data, Interactions)
-    simple = replace(
-        plan, model=model, algorithm=SumOfStatistics(), also=(), baselines=(), protect=(), secure_sum=None, trainer=None
-    )
-    (task,) = tasks(simple, data)
-    shared, own = Centralised().fit(model, task.train, plan.seed)
-    return dict(assess_ranking(model, shared, own, task, data).summary)
+    """A reference learned from all rows in one place, measured as the plan's models are."""
+    settings = Centralised()
+    if isinstance(data, Interactions):
+        task = ranking_task(plan, data)
+        shared, own = settings.fit(model, task.train, plan.seed)
+        return dict(assess_ranking(model, shared, own, task, data).summary)
+    parts = []
+    for task in tasks(plan, data):
+        assert task.test_rows is not None
+        shared, own = settings.fit(model, task.train, plan.seed)
+        parts.append((truth(task), probabilities(model, shared, own, task), task.test_rows.owner()))
+    return dict(assess_rows(parts).summary)
 
 
 def _privacy(arm: Arm) -> dict[str, Any] | None:
@@ -284,6 +322,7 @@ def _secure(arm: Arm) -> dict[str, Any] | None:
         "clients": max(int(r["cohort"]) for r in records),
         "dropped": sum(int(r["dropped"]) for r in records),
         "exact": all(checks) if checks else None,
+        "between": arm.plan.secure_between,
         "minimum": arm.plan.secure_sum.minimum,
         "rounds": len(records),
     }
@@ -326,7 +365,8 @@ def _sent(arm: Arm) -> str:
     plan = arm.plan
     what = f"{plan.name}: each client's contribution to {type(plan.model).__name__}"
     if plan.secure_sum is not None:
-        what += f", masked so that only sums of at least {plan.secure_sum.minimum} contributions can be opened"
+        whose = "contributions" if plan.secure_between == "clients" else "nodes' own sums"
+        what += f", masked so that only sums of at least {plan.secure_sum.minimum} {whose} can be opened"
     else:
         what += ", readable by the server (no secure sum in this plan)"
     if plan.clip_norm is not None:

@@ -60,7 +60,7 @@ def tasks(plan: Plan, data: Interactions | Tabular) -> list[Task]:
         return [_tabular(plan, data, *holdout(data, seed=plan.split_seed), "")]
     if isinstance(plan.model, Classifier):
         return [_likes(plan, data)]
-    return [_ranking(plan, data)]
+    return [ranking_task(plan, data)]
 
 
 def _hosted(plan: Plan, data: Interactions, parts: int) -> tuple[Array, dict[str, int]]:
@@ -72,7 +72,15 @@ def _hosted(plan: Plan, data: Interactions, parts: int) -> tuple[Array, dict[str
     names = clients.names(data)
     order = np.argsort(node, kind="stable")
     counts = np.bincount(node, minlength=len(names))
-    hosted = {_safe(name): int(count) for name, count in zip(names, counts, strict=True) if count}
+    hosted: dict[str, int] = {}
+    for name, count in zip(names, counts, strict=True):
+        if not count:
+            continue
+        address, number = _safe(name), 1
+        while address in hosted:  # names that become alike must not swallow each other's customers
+            number += 1
+            address = f"{_safe(name)}-{number}"
+        hosted[address] = int(count)
     return order, hosted
 
 
@@ -81,7 +89,8 @@ def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "node"
 
 
-def _ranking(plan: Plan, data: Interactions) -> Task:
+def ranking_task(plan: Plan, data: Interactions) -> Task:
+    """Each customer's last item held out, whatever the plan's own model does."""
     split = leave_one_out(data, plan.split_seed)
     if not plan.validation:
         split = replace(split, train=_put_back(split, data), validation=np.full(data.customers, -1, np.int32))
@@ -130,7 +139,10 @@ def _tabular(plan: Plan, data: Tabular, train: Array, test: Array, name: str) ->
     learned, _ = _by_owner(data, train, owners, count)
     asked, asked_order = _by_owner(data, test, owners, count)
     if np.any(learned.sizes == 0):
-        raise DataError(f"{data.name}: an institution has no training row in this split; use fewer folds or parties")
+        raise DataError(
+            f"{data.name}: {int(np.sum(learned.sizes == 0))} of the {count} clients that {type(clients).__name__} makes "
+            "have no training row in this split; use fewer folds, or clients that hold more rows"
+        )
     nodes = {_safe(str(name)): 1 for name in names}
     if len(nodes) != count:  # rows as clients, or names that are alike once they are made safe
         nodes = {"clients": count}

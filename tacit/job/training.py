@@ -150,7 +150,8 @@ def _spent(plan: Plan, records: list[dict[str, Any]]) -> Spent | None:
 
 def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, float]:
     """Hit rate on validation items, measured from outside; noise-protected plans never act on it."""
-    if not isinstance(plan.model, Recommender) or task.test_rows is not None:
+    held = task.validation if plan.validation else task.test
+    if not isinstance(plan.model, Recommender) or task.test_rows is not None or not np.any(held >= 0):
         return {}
     own = private_of(engine, engine.nodes(), done.number)
     watch = validation_ranking if plan.validation else ranking
