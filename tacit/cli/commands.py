@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,6 +73,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.plan is not None:
             raise PlanError("--resume goes on with the plan in the run folder: leave the plan out")
+        changes = {"--rounds": arguments.rounds, "--seed": arguments.seed, "--simulation": arguments.simulation or None}
+        given = [option for option, value in (changes | {"--out": arguments.out}).items() if value is not None]
+        if given:
+            raise PlanError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
         folder = arguments.resume
         if not (folder / "plan.toml").exists():
             raise PlanError(f"{folder} holds no run: there is no plan.toml in it")
@@ -130,7 +135,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     try:
         data = load(plan_of(name), arguments.data)
         print(f"MovieLens 100K: {len(data):,} ratings found on this machine. {data.note}")
-    except DataError:
+    except DataError as error:
+        if "was not found" not in str(error):  # it is there and cannot be used: better said than passed over
+            raise
         name = "storefront"
         print(
             "A generated storefront: MovieLens 100K was not found. `tacit data get movielens-100k` downloads it from "
@@ -181,17 +188,28 @@ def _public(path: Path) -> bytes:
 
 def _verify(arguments: argparse.Namespace) -> int:
     verified = verify(arguments.run, None if arguments.key is None else _public(arguments.key))
-    facts = {"entries": verified.entries, "checkpoints": verified.checkpoints, "root": verified.root, "verified": True}
+    facts = {
+        "entries": verified.entries,
+        "checkpoints": verified.checkpoints,
+        "root": verified.root,
+        "pinned": verified.pinned,
+        "verified": True,
+    }
     if arguments.json:
         print(json.dumps(facts))
     else:
         print(f"verified: {verified.entries} entries, {verified.checkpoints} signed checkpoints, root {verified.root}")
+        if not verified.pinned:
+            print("signed with the key that lies in the run folder: name the owner's own with --key to trust it")
     return 0
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     if (arguments.epsilon is None) == (arguments.noise is None):
         raise PlanError("give --epsilon to learn the noise multiplier, or --noise to learn epsilon")
+    given = arguments.epsilon if arguments.noise is None else arguments.noise
+    if not 0.0 < given < math.inf:
+        raise PlanError(f"--epsilon and --noise must be numbers above 0, got {given}")
     if not 0.0 < arguments.sampling <= 1.0 or arguments.rounds < 1 or not 0.0 < arguments.delta < 1.0:
         raise PlanError("--sampling must be in (0, 1], --rounds at least 1 and --delta in (0, 1)")
     sampling = "all" if arguments.sampling == 1.0 else "poisson"
@@ -229,9 +247,8 @@ def _leak(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found))
         return 0
-    print(
-        f"no collaboration, {found['customers']} customers, {found['epochs']} passes; chance is {found['chance']:.3f}"
-    )
+    chance = found["chance"]["hr@10"]
+    print(f"no collaboration, {found['customers']} customers, {found['epochs']} passes; chance is {chance:.3f}")
     for name in ("honest", "leaky"):
         part = found[name]
         print(f"{name:<8} HR@10 {part['hr@10']:.3f} [{part['low']['hr@10']:.3f}, {part['high']['hr@10']:.3f}]")

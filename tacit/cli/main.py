@@ -14,7 +14,7 @@ from tacit.core.values import TacitError
 EXAMPLES = """examples:
   tacit demo                          MovieLens 100K where it is found, else a generated storefront
   tacit run movielens-100k --json     one object on standard output
-  tacit run examples/own-data.toml --data ~/tables
+  tacit run examples/own-interactions.toml --data ~/tables
   tacit run --resume runs/movielens-100k
   tacit data get movielens-100k       show the terms, download from GroupLens, verify
   tacit audit verify runs/movielens-100k
@@ -51,27 +51,52 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    demo = commands_of.add_parser("demo", help="the main job on MovieLens 100K, or on generated data")
+    demo = commands_of.add_parser(
+        "demo",
+        help="the main job on MovieLens 100K, or on generated data",
+        formatter_class=raw,
+        epilog=_examples("tacit demo", "tacit demo --data ~/sets --out runs/first"),
+    )
     demo.add_argument("--out", type=Path, help="run folder (default: runs/demo, numbered if it exists)")
     demo.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data sets")
 
-    plan = commands_of.add_parser("plan", help="show, check and hash a plan")
+    plan = commands_of.add_parser(
+        "plan",
+        help="show, check and hash a plan",
+        formatter_class=raw,
+        epilog=_examples("tacit plan movielens-100k", "tacit plan examples/own-interactions.toml"),
+    )
     plan.add_argument("plan", help="a built-in plan, or a TOML file")
 
     data = commands_of.add_parser("data", help="public data sets").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    get = data.add_parser("get", help="download a set from its publisher, after its terms")
+    get = data.add_parser(
+        "get",
+        help="download a set from its publisher, after its terms",
+        formatter_class=raw,
+        epilog=_examples("tacit data get movielens-100k", "tacit data get movielens-1m --folder ~/sets --yes"),
+    )
     get.add_argument("name", choices=["movielens-100k", "movielens-1m"])
     get.add_argument("--folder", type=Path, help="where to put it (default: your cache folder)")
     get.add_argument("--yes", action="store_true", help="accept the terms without being asked")
-    show = data.add_parser("show", help="where data sets are looked for, and what is there")
+    show = data.add_parser(
+        "show",
+        help="where data sets are looked for, and what is there",
+        formatter_class=raw,
+        epilog=_examples("tacit data show", "tacit data show --data ~/sets"),
+    )
     show.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data sets")
 
     audit = commands_of.add_parser("audit", help="prove what a run did").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    verify = audit.add_parser("verify", help="recompute every hash and signature of a run's ledger")
+    verify = audit.add_parser(
+        "verify",
+        help="recompute every hash and signature of a run's ledger",
+        formatter_class=raw,
+        epilog=_examples("tacit audit verify runs/demo", "tacit audit verify runs/demo --key kept/key.pub --json"),
+    )
     verify.add_argument("run", type=Path, metavar="RUN")
     verify.add_argument("--key", type=Path, help="public key to trust, instead of the one in the run folder")
     verify.add_argument("--json", action="store_true")
@@ -79,7 +104,15 @@ def parser() -> argparse.ArgumentParser:
     privacy = commands_of.add_parser("privacy", help="budget arithmetic").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    calibrate = privacy.add_parser("calibrate", help="noise for an epsilon, or epsilon for a noise")
+    calibrate = privacy.add_parser(
+        "calibrate",
+        help="noise for an epsilon, or epsilon for a noise",
+        formatter_class=raw,
+        epilog=_examples(
+            "tacit privacy calibrate --epsilon 8",
+            "tacit privacy calibrate --noise 1.1 --rounds 100 --sampling 0.05 --delta 1e-6",
+        ),
+    )
     calibrate.add_argument("--epsilon", type=float, help="target; prints the noise multiplier")
     calibrate.add_argument("--noise", type=float, help="noise multiplier; prints epsilon")
     calibrate.add_argument("--delta", type=float, default=1e-5)
@@ -87,7 +120,12 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--sampling", type=float, default=1.0, help="share of the clients in each Poisson cohort")
     calibrate.add_argument("--json", action="store_true")
 
-    leak = commands_of.add_parser("leak", help="reproduce the evaluation leak described in docs/leak.md")
+    leak = commands_of.add_parser(
+        "leak",
+        help="reproduce the evaluation leak described in docs/leak.md",
+        formatter_class=raw,
+        epilog=_examples("tacit leak storefront", "tacit leak movielens-100k --json"),
+    )
     leak.add_argument("plan", help="a built-in plan or plan file whose interactions are used")
     leak.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data sets")
     leak.add_argument("--epochs", type=int, default=40)
@@ -95,22 +133,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _examples(*lines: str) -> str:
+    return "\n".join(["examples:", *(f"  {line}" for line in lines)])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 an error that is explained, 130 interrupted."""
     arguments = parser().parse_args(argv)
     try:
         return commands.run_command(arguments)
-    except TacitError as error:
+    except BrokenPipeError:
+        return 1
+    except (TacitError, OSError) as error:
+        told = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
         if getattr(arguments, "json", False):
-            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
-        print(f"tacit: {error}", file=sys.stderr)
+            print(json.dumps({"error": told, "kind": type(error).__name__}))
+        print(f"tacit: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         folder = stop.args[0] if stop.args else "RUN"
         print(f"tacit: interrupted; finished rounds are kept: tacit run --resume {folder} goes on", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 1
 
 
 if __name__ == "__main__":

@@ -135,8 +135,16 @@ class Plan:
         for index, transform in enumerate(self.protect):
             if transform.noisy and not any(t.bound is not None for t in self.protect[: index + 1]):
                 raise PlanError(f"{transform!r} needs a bounded contribution: put a Clip before it in `protect`")
+        for transform in self.protect:
+            if transform.bound is None:
+                raise PlanError(
+                    f"{transform!r} changes a contribution without bounding it; so far clients are only bounded, "
+                    "inside the trainer, before their sum is formed"
+                )
         if len(noisy) > 1:
             raise PlanError("one plan may hold one noise mechanism; split other releases into trainings of their own")
+        if self.select == "best" and not hasattr(self.model, "scores"):
+            raise PlanError(f"select = 'best' chooses by ranking validation items, but {self.model!r} does not rank")
         if self.select == "best" and not self.validation:
             raise PlanError("select = 'best' chooses by validation items, but validation = false holds none out")
         if noisy and self.select == "best":

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.values import Address, Array, Params, ProtocolError, Reply, Request, Schema, Vector
+from tacit.core.values import Address, Array, Params, PlanError, ProtocolError, Reply, Request, Schema, Vector
 from tacit.federation.randomness import stream
 from tacit.federation.secure import MODEL
 from tacit.learning.contribution import contribution_like
 from tacit.learning.integers import quantiser
-from tacit.privacy.clip import clipped
 from tacit.privacy.quantise import Quantiser
 from tacit.privacy.secure_sum import wire
 from tacit.privacy.secure_sum.keys import Identity
@@ -24,12 +23,20 @@ class Sessions:
     """Answers "enrol", "trust" and the stages of a secure sum for one node's parties."""
 
     def __init__(
-        self, plan: Plan, schema: Schema, first: int, parties: int, contribute: Callable[[Params, Array, int], Vector]
+        self,
+        plan: Plan,
+        schema: Schema,
+        first: int,
+        parties: int,
+        contribute: Callable[[Params, Array, int], Vector],
+        watched: bool = False,
     ) -> None:
         """`contribute(shared, clients, round)` is the encoded contribution (d,) of these clients of the node.
 
-        `first` is the number of the node's first party among all, so that no two parties share a stream.
+        `first` is the number of the node's first party among all, so that no two parties share a stream. Only a
+        `watched` node keeps the plain sum of what it masked, for a simulation to check the secure sum with.
         """
+        self._watched = watched
         self._plan = plan
         self._schema = schema
         self._first = first
@@ -102,16 +109,24 @@ class Sessions:
             self._codec = (round, quantiser(plan, work, like, self._total, len(self._trusted)))
         codec = self._codec[1]
         assert codec is not None
-        if plan.clip_norm is not None and len(clients):  # leave room for what rounding adds to the length
-            x = clipped(x, plan.clip_norm * len(clients) - codec.spread(len(x)))
+        if plan.clip_norm is not None:  # each client is bounded already: shrink by what rounding may add to its share
+            spread = codec.spread(len(x))
+            if spread > 0.1 * plan.clip_norm:
+                raise PlanError(
+                    f"rounding to integers for {self._total} clients would move the sum by {spread:.3g}, more than a "
+                    f"tenth of the clip norm {plan.clip_norm:g}: use a smaller model, fewer clients or no secure sum"
+                )
+            x = x * (1.0 - spread / plan.clip_norm)
         return codec.encode(x, stream(plan, "rounding", round, self._first + party))
 
     def _remember(self, round: int, encoded: Array) -> None:
+        if not self._watched:
+            return
         last, total = self._witness
         self._witness = (round, encoded.copy() if last != round else total + encoded)
 
     def witness(self, round: int) -> Array | None:
-        """Simulation's view: the plain sum of what this node's parties masked in a round. No message asks for it."""
+        """Simulation's view, if this node is watched: the plain sum of what its parties masked in a round."""
         return self._witness[1] if self._witness[0] == round else None
 
 

@@ -26,7 +26,7 @@ MASKED = wire.STAGES.index("masked")  # the stage from which on a client that ha
 class Worker:
     """Holds a node's rows and its clients' private parameters; answers "train", "train/each" and secure-sum stages."""
 
-    def __init__(self, plan: Plan, population: Population, store: Path | None = None) -> None:
+    def __init__(self, plan: Plan, population: Population, store: Path | None = None, watched: bool = False) -> None:
         """`store` is this node's own folder for its clients' private parameters; None keeps them in memory only."""
         self.plan = plan
         self.population = population
@@ -36,7 +36,7 @@ class Worker:
         initial = plan.algorithm.init(plan.model, population.schema, plan.seed).shared
         self._shapes = {name: np.shape(value) for name, value in initial.items()}
         parties = 1 if plan.secure_between == "nodes" else len(population)
-        self.sessions = Sessions(plan, population.schema, self.first, parties, self._contribution)
+        self.sessions = Sessions(plan, population.schema, self.first, parties, self._contribution, watched)
 
     @property
     def clients(self) -> int:
@@ -88,6 +88,10 @@ class Worker:
                 raise ProtocolError(f"{address} is not hosted here as a party: this node speaks for all its clients")
             if stage != MASKED:
                 return self.sessions.answer(address, 0, request, np.zeros(0, np.int64))
+            if self.plan.cohort == 0 and len(request.arrays.get(COHORT, ())) != self.clients:
+                raise ProtocolError(
+                    f"{address} was asked for some of its clients, but its plan takes all in each round"
+                )
             cohort = self._present(request)
             return replace(self.sessions.answer(address, 0, request, cohort), config={"clients": len(cohort)})
         client = int(index) if index.isascii() and index.isdecimal() else -1

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from tacit.job.training import Step, Trained, train
 from tacit.learning.centralised import Centralised, alone
 from tacit.learning.trainers.choice import trainer_of
 from tacit.privacy.calibrate import calibrate
-
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 PARTS = (  # keys of the report that no training may take
@@ -252,7 +251,7 @@ def _report(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: P
             "federated": dict(arm.assessment.summary),
             "centralized": dict(arm.central.summary),
         }
-    report["privacy"] = next((p for arm in arms if (p := _privacy(arm)) is not None), None)
+    report["privacy"] = _together([p for arm in arms if (p := _privacy(arm)) is not None])
     report["secure_sum"] = next((s for arm in arms if (s := _secure(arm)) is not None), None)
     report["cost"] = _cost(main, cost)
     report["groups"] = dict(main.assessment.groups)
@@ -289,6 +288,20 @@ def _baseline(plan: Plan, model: Any, data: Interactions | Tabular) -> dict[str,
     return dict(assess_rows(parts).summary)
 
 
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """One statement for everything that was released from the same customers: epsilons and deltas add up."""
+    if not parts:
+        return None
+    whole = dict(parts[0])
+    if len(parts) > 1:
+        whole |= {key: sum(part[key] for part in parts) for key in ("epsilon", "delta", "epsilon_by_rdp")}
+        whole |= {"training": " and ".join(part["training"] for part in parts), "parts": parts}
+        if len({part["neighbouring"] for part in parts}) > 1:
+            whole["neighbouring"] = "replace-one"  # adding-or-removing twice, once out and once in
+            whole["epsilon"] = sum(p["epsilon"] * (2.0 if p["neighbouring"] != "replace-one" else 1.0) for p in parts)
+    return whole
+
+
 def _privacy(arm: Arm) -> dict[str, Any] | None:
     spent, noise = arm.trained.spent, arm.plan.noise
     if spent is None or noise is None:
@@ -309,6 +322,7 @@ def _privacy(arm: Arm) -> dict[str, Any] | None:
         "sampling": "everyone" if event.sampling_rate >= 1.0 else event.sampling,
         "sampling_rate": event.sampling_rate,
         "simulation": arm.plan.simulation,
+        "against": "whoever sees the model; the server adds the noise and sees the sum without it",
     }
 
 

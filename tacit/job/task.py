@@ -140,8 +140,8 @@ def _tabular(plan: Plan, data: Tabular, train: Array, test: Array, name: str) ->
     asked, asked_order = _by_owner(data, test, owners, count)
     if np.any(learned.sizes == 0):
         raise DataError(
-            f"{data.name}: {int(np.sum(learned.sizes == 0))} of the {count} clients that {type(clients).__name__} makes "
-            "have no training row in this split; use fewer folds, or clients that hold more rows"
+            f"{data.name}: {int(np.sum(learned.sizes == 0))} of {count} clients of {type(clients).__name__} have no "
+            "training row in this split; use fewer folds, or clients that hold more rows"
         )
     nodes = {_safe(str(name)): 1 for name in names}
     if len(nodes) != count:  # rows as clients, or names that are alike once they are made safe

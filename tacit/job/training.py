@@ -68,7 +68,7 @@ def split_nodes(task: Task, parts: int) -> dict[str, Population]:
 def engine_of(plan: Plan, nodes: Mapping[str, Population], store: Path, processes: int) -> AbstractContextManager[Any]:
     """The in-process engine, or a Ray actor for each node."""
     build: dict[str, Callable[[], Worker]] = {
-        name: partial(Worker, plan, part, store / name) for name, part in nodes.items()
+        name: partial(Worker, plan, part, store / name, watched=True) for name, part in nodes.items()
     }
     if processes:
         return RayPool(build)
@@ -135,6 +135,8 @@ def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) ->
     record = {"training": name, "plan": plan.digest()} | checkpoint.asdict_round(done)
     update = hashlib.sha256(flatten(done.state.shared, np.float32).tobytes()).hexdigest()
     record["update"] = update
+    if done.events and plan.sampling == "poisson":  # the size of a Poisson cohort is not public: not even here
+        record |= {"cohort": plan.cohort, "clients": plan.cohort, "dropped": 0}
     if (cost := _spent(plan, [*before, record])) is not None:
         record |= {"epsilon": cost.epsilon, "delta": cost.delta, "unit": cost.unit, "neighbouring": cost.neighbouring}
     return record

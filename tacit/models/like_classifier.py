@@ -54,7 +54,7 @@ class LikeClassifier:
     @property
     def ranges(self) -> dict[str, float]:
         """Largest absolute values that a client's statistics may take, for their encoding as integers."""
-        sums = {"count": 1.0, "rating": 8.0, "like": 1.0, "square": 64.0, "rows": 65536.0}
+        sums = {"count": 1.0, "rating": 128.0, "like": 1.0, "square": 16384.0, "rows": 65536.0}
         factors = {"normal": 64.0, "target": 64.0}
         return {f"{part}/{k}": v for part in PARTS for k, v in (sums | factors).items()} | {
             "slope": 4096.0,

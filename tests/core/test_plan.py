@@ -59,6 +59,28 @@ class UnboundedNoise:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A change of contributions that does not bound them."""
+
+    @property
+    def bound(self) -> float | None:
+        return None
+
+    @property
+    def noisy(self) -> bool:
+        return False
+
+    def encode(self, x: Vector, source: Any) -> Vector:
+        return x[::-1]
+
+    def decode(self, total: Vector, source: Any) -> Vector:
+        return total[::-1]
+
+    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+        return None
+
+
 TABULAR = {"data": Adult(), "clients": Uniform()}
 SUMS = {"model": ItemItem(), "algorithm": SumOfStatistics()}
 FURTHER = Plan(name="further", data=Storefront(), clients=ByCustomer(), model=MatrixFactorisation(), algorithm=FedAvg())
@@ -134,6 +156,11 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"select": "best", "validation": False},
         ("select", "best", "validation"),
     ),
+    "a transform that bounds nothing": ({"protect": (Rotation(),)}, ("Rotation", "bound")),
+    "choosing by ranks without ranking": (
+        {**TABULAR, "model": LogisticRegression(), "algorithm": SumOfStatistics(), "select": "best"},
+        ("select", "best", "rank"),
+    ),
     "noise and choosing by customers' items": ({"protect": (Gaussian(),), "select": "best"}, ("noise", "best", "last")),
     "noise and weights by rows": (
         {"protect": (Gaussian(),), "algorithm": FedAvg(weighting="rows")},
@@ -201,7 +228,6 @@ def test_every_refusal_in_the_plan_has_a_contradiction_here(plan: MakePlan) -> N
         {"cohort": 20, "secure_sum": SecAgg(minimum=100), "secure_between": "nodes"},
         {"secure_sum": SecAgg(minimum=3), "aggregator": Sum()},
         {"protect": (Clip(0.5), Gaussian())},
-        {"protect": (Clip(0.5), UnboundedNoise())},
         {"protect": (Gaussian(),), "cohort": 50, "sampling": "poisson"},
         {"aggregator": Median(), "protect": (Clip(),)},
         {"algorithm": FedAvg(weighting="rows"), "protect": (Clip(),)},

@@ -71,7 +71,7 @@ def in_process(cut: Callable[..., dict[str, Population]]) -> Callable[..., InPro
 
     def make(plan: Plan, population: Population, parts: int = 1, store: Path | None = None) -> InProcess:
         nodes = cut(population, parts)
-        return InProcess({n: Worker(plan, part, store and store / n) for n, part in nodes.items()})
+        return InProcess({n: Worker(plan, part, store and store / n, watched=True) for n, part in nodes.items()})
 
     return make
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tacit.core.trees import flatten
-from tacit.core.values import ProtocolError, Request
+from tacit.core.values import PlanError, ProtocolError, Request
 from tacit.federation.engines.ray_pool import RayPool
 from tacit.federation.run import run
 from tacit.federation.worker import Worker
@@ -112,3 +112,14 @@ def test_the_model_moves_far_enough_to_make_equality_a_claim(shop, make_plan, in
         done = last(plan, in_process(plan, shop), shop)
         assert movement(done.state.shared, start(plan, shop)) > 1e-3
         assert np.all(np.isfinite(flatten(done.state.shared)))
+
+
+def broken():
+    raise PlanError("this worker cannot be made")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_pool_that_cannot_be_made_ends_what_it_began(ray_cluster):
+    with pytest.raises(ray_cluster.exceptions.RayActorError, match="cannot be made"):
+        RayPool({"node-0": broken})

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tacit.core.plan import Plan
+from tacit.data.folders import folders
 from tacit.federation.vocabulary import parse_plan
 
 ROOT = Path(__file__).parents[2]
@@ -118,5 +119,28 @@ def warm(
         env={**environment, "WARM_UP": small_toml()},
     ) as process:
         yield Warm(process, tmp_path_factory.mktemp("warm"))
-        assert process.stdin is not None
-        process.stdin.close()
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def finished(warm: Warm, small_toml: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of the small plan. Copy it before you change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.toml").write_text(small_toml())
+    status, _, err = warm.run("run", folder / "small.toml", "--out", folder / "run", "--quiet")
+    assert (status, err) == (0, "")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def public() -> Callable[[str], None]:
+    """Skip where a public set is absent, with its name; under CI that is a failure."""
+
+    def needs(name: str) -> None:
+        if any((place / name).is_dir() for place in folders()):
+            return
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(f"{name} is needed under CI: set TACIT_DATA")
+        pytest.skip(f"needs the set {name} (set TACIT_DATA)")
+
+    return needs

@@ -59,12 +59,11 @@ def timeless(records: list[dict]) -> list[dict]:
 
 SUMS = """
 name = "federated"
-rounds = 40
+rounds = 60
 data = { kind = "Storefront", customers = 40, items = 60 }
 clients = "ByCustomer"
 model = { kind = "ImplicitALS", dim = 4 }
 algorithm = "SumOfStatistics"
-secure_sum = { kind = "SecAgg", minimum = 3 }
 """
 
 
@@ -78,30 +77,22 @@ def plan_file(tmp_path_factory, small_toml):
     return write
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(warm, plan_file, tmp_path_factory):
-    run = tmp_path_factory.mktemp("whole") / "run"
-    status, _, err = warm.run("run", plan_file(), "--out", run, "--quiet")
-    assert (status, err) == (0, "")
-    return run
-
-
 @pytest.mark.parametrize("point", KILLS)
-def test_a_run_that_was_killed_gives_the_model_of_one_that_was_not(warm, plan_file, uninterrupted, tmp_path, point):
+def test_a_run_that_was_killed_gives_the_model_of_one_that_was_not(warm, plan_file, finished, tmp_path, point):
     run = tmp_path / "run"
     at, call, when = KILLS[point]
     status, _, _ = warm.run("run", plan_file(), "--out", run, "--quiet", die={"at": at, "call": call, "when": when})
     assert status == -signal.SIGKILL
     assert warm.run("run", "--resume", run, "--quiet")[::2] == (0, "")
-    assert (run / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
-    assert entries(run) == entries(uninterrupted)
-    assert timeless(rounds(run)) == timeless(rounds(uninterrupted))
-    assert figures(run) == figures(uninterrupted)
+    assert (run / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
+    assert entries(run) == entries(finished)
+    assert timeless(rounds(run)) == timeless(rounds(finished))
+    assert figures(run) == figures(finished)
     verified = verify(run)
     assert verified.finished and verified.entries == figures(run)["ledger"]["entries"] == 9
 
 
-def test_a_run_that_is_killed_again_and_again_still_ends(warm, plan_file, uninterrupted, tmp_path):
+def test_a_run_that_is_killed_again_and_again_still_ends(warm, plan_file, finished, tmp_path):
     run = tmp_path / "run"
     begin = ["run", plan_file(), "--out", run, "--quiet"]
     for _ in range(6):  # each attempt stores one more round and dies
@@ -109,7 +100,7 @@ def test_a_run_that_is_killed_again_and_again_still_ends(warm, plan_file, uninte
         assert warm.run(*begin, die=die)[0] == -signal.SIGKILL
         begin = ["run", "--resume", run, "--quiet"]
     assert warm.run(*begin)[0] == 0
-    assert (run / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
+    assert (run / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
     verify(run)
 
 
@@ -117,7 +108,7 @@ def test_a_run_that_is_killed_again_and_again_still_ends(warm, plan_file, uninte
     "point", ["between the nodes' commit of round 2 and the server's", "between the server's checkpoint and the ledger"]
 )
 def test_with_real_noise_a_killed_run_has_the_same_rounds_charges_and_entries(
-    warm, plan_file, uninterrupted, tmp_path, point
+    warm, plan_file, finished, tmp_path, point
 ):
     run = tmp_path / "run"
     at, call, when = KILLS[point]
@@ -128,11 +119,11 @@ def test_with_real_noise_a_killed_run_has_the_same_rounds_charges_and_entries(
     verify(run)
     assert entries(run)[: len(before)] == before, "what was said before the crash is still said"
     same = ("kind", "training", "number", "cohort", "epsilon", "delta", "unit", "neighbouring")
-    told = [[{key: e.get(key) for key in same} for e in entries(folder)] for folder in (run, uninterrupted)]
+    told = [[{key: e.get(key) for key in same} for e in entries(folder)] for folder in (run, finished)]
     assert told[0] == told[1]
-    lines = [(folder / "ledger" / "entries.jsonl").read_text().count("\n") for folder in (run, uninterrupted)]
+    lines = [(folder / "ledger" / "entries.jsonl").read_text().count("\n") for folder in (run, finished)]
     assert lines == [9, 9]
-    models = [(folder / "model.safetensors").read_bytes() for folder in (run, uninterrupted)]
+    models = [(folder / "model.safetensors").read_bytes() for folder in (run, finished)]
     assert models[0] != models[1], "real noise was drawn"
 
 
@@ -145,7 +136,7 @@ def test_the_command_line_survives_kill_minus_nine_in_the_middle_of_a_round(envi
         await_rounds(run, 4, process.poll)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert 4 <= len(rounds(run)) < 40
+    assert 4 <= len(rounds(run)) < 60
     again = subprocess.run(
         [*command, "--resume", run, "--json"],
         env=environment,
@@ -158,8 +149,8 @@ def test_the_command_line_survives_kill_minus_nine_in_the_middle_of_a_round(envi
     report = json.loads(again.stdout)
     assert again.stdout.count("\n") == 1
     assert report == json.loads((run / "report.json").read_text())
-    assert [r["number"] for r in rounds(run)] == list(range(1, 41))
-    assert verify(run).entries == report["ledger"]["entries"] == 43
+    assert [r["number"] for r in rounds(run)] == list(range(1, 61))
+    assert verify(run).entries == report["ledger"]["entries"] == 63
 
 
 def await_rounds(run: Path, count: int, ended=lambda: None) -> None:
@@ -188,14 +179,14 @@ def test_control_c_says_how_to_go_on_and_the_run_goes_on(warm, small_toml, tmp_p
     assert len(rounds(run)) == began + 1
 
 
-def test_a_torn_last_line_of_rounds_is_mended(warm, plan_file, uninterrupted, tmp_path):
+def test_a_torn_last_line_of_rounds_is_mended(warm, plan_file, finished, tmp_path):
     run = tmp_path / "run"
     die = {"at": "tacit.job.run:_append_round", "call": 2, "when": "after"}
     assert warm.run("run", plan_file(), "--out", run, "--quiet", die=die)[0] < 0
     with (run / "rounds.jsonl").open("r+b") as file:
         file.truncate(file.seek(0, 2) - 40)
     assert warm.run("run", "--resume", run, "--quiet")[0] == 0
-    assert timeless(rounds(run)) == timeless(rounds(uninterrupted))
+    assert timeless(rounds(run)) == timeless(rounds(finished))
     verify(run)
 
 
@@ -238,6 +229,13 @@ def test_a_node_that_lost_its_private_parameters_is_named(halfway):
         resumed(halfway)
 
 
+def test_rounds_jsonl_is_told_again_where_it_was_lost(warm, halfway, finished):
+    (halfway / "rounds.jsonl").unlink()
+    assert warm.run("run", "--resume", halfway, "--quiet")[0] == 0
+    assert timeless(rounds(halfway)) == timeless(rounds(finished))
+    verify(halfway)
+
+
 def test_the_run_of_another_plan_is_refused_and_left_alone(halfway, small_plan):
     before = {path: path.read_bytes() for path in halfway.rglob("*") if path.is_file()}
     with pytest.raises(DataError, match="another plan"):
@@ -253,8 +251,8 @@ def test_resuming_leaves_the_plan_file_alone(warm, halfway):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_resuming_a_finished_run_changes_nothing(warm, uninterrupted, tmp_path):
-    run = shutil.copytree(uninterrupted, tmp_path / "run")
+def test_resuming_a_finished_run_changes_nothing(warm, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     status, out, err = warm.run("run", "--resume", run, "--json")
     assert (status, err) == (0, "")

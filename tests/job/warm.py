@@ -64,7 +64,7 @@ def child(job: dict[str, Any]) -> None:
 
 
 def warm_up() -> None:
-    """Load what is loaded late. Pooled references take one pass: children are asked about crashes, not about figures."""
+    """Load what is loaded late. Pooled references take one pass: children are asked about crashes, not figures."""
     run.Centralised = partial(Centralised, epochs=1)
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "plan.toml"

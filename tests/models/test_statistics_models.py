@@ -122,6 +122,18 @@ def test_one_client_stays_within_the_declared_ranges_and_counts_are_whole(
 
 
 @EVERY
+def test_what_a_model_broadcasts_is_enough_to_learn_from(model: Any, make_population: MakePopulation) -> None:
+    """A model may spare clients what a part has learned already; their sums must not change by it."""
+    if not hasattr(model, "broadcast"):
+        pytest.skip("everything is broadcast")
+    clients = make_population(model.serves)
+    for shared in stages(model, clients):
+        fewer = dict(model.broadcast(shared))
+        assert sum(v.size for v in fewer.values()) <= sum(v.size for v in shared.values())
+        assert_same(model, sums(model, fewer, clients), sums(model, shared, clients))
+
+
+@EVERY
 def test_nobody_contributes_zeros_of_the_shape_of_a_contribution(model: Any, make_population: MakePopulation) -> None:
     clients = make_population(model.serves)
     for shared in stages(model, clients):

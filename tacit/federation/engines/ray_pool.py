@@ -36,8 +36,12 @@ class RayPool:
             ray.init(num_cpus=max(len(build), 1), include_dashboard=False, log_to_driver=False, configure_logging=False)
         remote: Any = ray.remote(num_cpus=1)(Host)
         self._hosts = {name: remote.remote(make, threads) for name, make in build.items()}
-        self._counts: dict[str, int] = {n: ray.get(host.clients.remote()) for n, host in self._hosts.items()}
         self._pending: dict[Any, Address] = {}
+        try:
+            self._counts: dict[str, int] = {n: ray.get(host.clients.remote()) for n, host in self._hosts.items()}
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> RayPool:
         return self
@@ -72,31 +76,35 @@ class RayPool:
                 break
             for reference in ready:
                 address = self._pending.pop(reference)
-                reply = self._answer(reference)
+                reply = self._heard(reference)
                 if reply is not None:
                     yield address, reply
         self._pending = {}
 
-    def _answer(self, reference: Any) -> Reply | None:
-        """The reply; silence where the actor is gone; the worker's own error where it refused."""
-        errors = self._ray.exceptions
+    def _heard(self, reference: Any) -> Reply | None:
+        """A reply, or silence where the actor is gone."""
         try:
-            reply: Reply | None = self._ray.get(reference)
-        except errors.RayTaskError as error:
-            if isinstance(error.cause, TacitError):
-                raise error.cause from None
-            raise
-        except errors.RayActorError:
+            reply: Reply | None = self._get(reference)
+        except self._ray.exceptions.RayActorError:
             return None
         return reply
 
+    def _get(self, reference: Any) -> Any:
+        """What a worker gave back; its own error where it refused, without Ray's account of it."""
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, TacitError):
+                raise error.cause from None
+            raise
+
     def private(self, round: int) -> dict[str, Mapping[str, Any]]:
         """Simulation only: all private parameters as after a round, to measure with; nothing in the protocol asks."""
-        return {name: self._ray.get(host.private.remote(round)) for name, host in self._hosts.items()}
+        return {name: self._get(host.private.remote(round)) for name, host in self._hosts.items()}
 
     def witness(self, round: int) -> list[Any]:
         """Simulation only: the plain sums of what nodes masked in a round, to check the secure sum with."""
-        return [self._ray.get(host.witness.remote(round)) for host in self._hosts.values()]
+        return [self._get(host.witness.remote(round)) for host in self._hosts.values()]
 
 
 class Host:

@@ -174,26 +174,33 @@ def train(  # type: ignore[no-untyped-def]
             slot[:] = -1
             base = 0
         square = np.float64(0.0)
-        scale = np.float32(1.0)
+        for k in range(dim):
+            square += user[k]  # every change of an item is a multiple of some state of the user vector
+        if not np.isfinite(square):
+            return False
         if clip_norm > 0.0:
+            square = np.float64(0.0)
             for r in range(rows):
                 i = np.uint64(touched[r])
                 of_row = np.float32(0.0)
                 for k in range(dim):
                     change = local[r, k] - table[i, k]
+                    local[r, k] = change
                     of_row += change * change
                 square += of_row
             norm = np.sqrt(square)
-            if norm > clip_norm:
-                scale = np.float32(clip_norm / norm)
-        for k in range(dim):
-            square += user[k]  # every change of an item is a multiple of some state of the user vector
-        if not np.isfinite(square):
-            return False
-        for r in range(rows):
-            i = np.uint64(touched[r])
-            for k in range(dim):
-                part[i, k] += scale * (local[r, k] - table[i, k])
+            if not np.isfinite(norm):
+                return False
+            scale = np.float32(clip_norm / norm) if norm > clip_norm else np.float32(1.0)
+            for r in range(rows):
+                i = np.uint64(touched[r])
+                for k in range(dim):
+                    part[i, k] += scale * local[r, k]
+        else:
+            for r in range(rows):
+                i = np.uint64(touched[r])
+                for k in range(dim):
+                    part[i, k] += local[r, k] - table[i, k]
         for k in range(dim):
             users[c, k] = user[k]
         if (index + 1) % flush == 0 or index + 1 == len(cohort):
