@@ -5,6 +5,7 @@ resumed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -297,8 +298,14 @@ def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
         whole |= {key: sum(part[key] for part in parts) for key in ("epsilon", "delta", "epsilon_by_rdp")}
         whole |= {"training": " and ".join(part["training"] for part in parts), "parts": parts}
         if len({part["neighbouring"] for part in parts}) > 1:
-            whole["neighbouring"] = "replace-one"  # adding-or-removing twice, once out and once in
-            whole["epsilon"] = sum(p["epsilon"] * (2.0 if p["neighbouring"] != "replace-one" else 1.0) for p in parts)
+            # replacing one is removing one, then adding one: (2 epsilon, (1 + e^epsilon) delta) by group privacy
+            steps = [(part, part["neighbouring"] != "replace-one") for part in parts]
+            whole["neighbouring"] = "replace-one"
+            for key in ("epsilon", "epsilon_by_rdp"):
+                whole[key] = sum(part[key] * (2.0 if two else 1.0) for part, two in steps)
+            whole["delta"] = sum(
+                p["delta"] * (1.0 + math.exp(min(p["epsilon"], 700.0)) if two else 1.0) for p, two in steps
+            )
     return whole
 
 

@@ -43,7 +43,7 @@ class Centralised:
             solved: tuple[Params, Params] = model.central(train, seed, self.rounds)
             return solved
         init = model.init(train.schema, seed)
-        shared = {name: value for name, value in init.items() if name not in model.private}
+        shared: Params = {name: value for name, value in init.items() if name not in model.private}
         own: Params = {name: np.repeat(init[name][None], len(train), axis=0) for name in model.private}
         for _ in range(self.rounds):
             total, own = model.statistics(shared, own, train)

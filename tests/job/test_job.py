@@ -213,6 +213,45 @@ def test_a_target_epsilon_is_met_and_not_wasted(small_plan, tmp_path):
     assert privacy["neighbouring"] == "add-or-remove-one"
 
 
+def test_two_noisy_trainings_on_the_same_customers_are_charged_together(small_plan, tmp_path):
+    """Basic composition: epsilons and deltas add up."""
+    first = replace(small_plan, also=(), baselines=(), secure_sum=None, rounds=2)
+    plan = replace(first, also=(replace(first, name="second", rounds=1),))
+    privacy = run(plan, tmp_path / "run")["privacy"]
+    parts = privacy["parts"]
+    assert [part["training"] for part in parts] == ["federated", "second"]
+    for key in ("epsilon", "delta"):
+        assert privacy[key] == pytest.approx(sum(part[key] for part in parts))
+    assert privacy["neighbouring"] == "replace-one" == parts[0]["neighbouring"]
+
+
+def test_statements_of_two_relations_are_joined_by_group_privacy(small_plan, tmp_path):
+    """Replacing one is removing one and adding one: (epsilon, delta) becomes (2 epsilon, (1 + e^epsilon) delta).
+
+    C. Dwork, A. Roth: The Algorithmic Foundations of Differential Privacy, 2014, Theorem 2.2 for delta = 0; with delta
+    by the same two steps, P(M(a) in S) <= e^eps P(M(b) in S) + delta <= e^2eps P(M(c) in S) + e^eps delta + delta.
+    """
+    first = replace(small_plan, also=(), baselines=(), secure_sum=None, rounds=1, protect=(Gaussian(0.1, 2.0),))
+    plan = replace(first, also=(replace(first, name="everyone", cohort=0),))
+    privacy = run(plan, tmp_path / "run")["privacy"]
+    one, other = privacy["parts"]
+    assert (one["neighbouring"], other["neighbouring"]) == ("replace-one", "add-or-remove-one")
+    assert privacy["neighbouring"] == "replace-one"
+    assert privacy["epsilon"] == pytest.approx(one["epsilon"] + 2 * other["epsilon"])
+    assert privacy["delta"] == pytest.approx(one["delta"] + (1 + np.exp(other["epsilon"])) * other["delta"])
+
+
+def test_the_sizes_of_noisy_poisson_cohorts_are_told_to_nobody(small_plan, tmp_path):
+    """Amplification by sampling counts on them being hidden; seed 0 draws cohorts that differ."""
+    plan = replace(small_plan, also=(), baselines=(), sampling="poisson", secure_sum=None, rounds=4, dropout=0.1)
+    run(plan, tmp_path / "run")
+    for name in ("rounds.jsonl", "ledger/entries.jsonl"):
+        for line in (tmp_path / "run" / name).read_text().splitlines():
+            told = json.loads(line)
+            assert {told.get(key, 20) for key in ("cohort", "clients")} == {20}
+            assert told.get("dropped", 0) == 0
+
+
 @pytest.mark.parametrize("between", ["clients", "nodes"])
 def test_dropouts_are_counted_and_the_opened_sum_is_exact(sums, tmp_path, between):
     plan = replace(
