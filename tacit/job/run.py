@@ -303,9 +303,8 @@ def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
             whole["neighbouring"] = "replace-one"
             for key in ("epsilon", "epsilon_by_rdp"):
                 whole[key] = sum(part[key] * (2.0 if two else 1.0) for part, two in steps)
-            whole["delta"] = sum(
-                p["delta"] * (1.0 + math.exp(min(p["epsilon"], 700.0)) if two else 1.0) for p, two in steps
-            )
+            deltas = [p["delta"] * (1.0 + math.exp(min(p["epsilon"], 700.0)) if two else 1.0) for p, two in steps]
+            whole["delta"] = min(sum(deltas), 1.0)
     return whole
 
 
