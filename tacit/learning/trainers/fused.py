@@ -10,6 +10,7 @@ from tacit.core.protocols import LocalWork, Statistics
 from tacit.core.values import Array, Params, Population
 from tacit.learning.examples import labels
 from tacit.learning.kernels.matrix_factorisation import train
+from tacit.learning.kernels.outer_products import notebook
 from tacit.learning.local_sgd import LocalSGD
 from tacit.learning.trainers.accumulate import add_statistics
 from tacit.models.matrix_factorisation import MatrixFactorisation
@@ -62,7 +63,7 @@ class Fused:
             work.batch_size,
             work.shuffle,
             0.0 if clip_norm is None else clip_norm,
-            np.zeros(sums.shape, np.float32),
+            notebook(len(sums)),
             sums,
         )
         if not finite:
