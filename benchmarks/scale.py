@@ -1,6 +1,6 @@
-"""One round of factorisation at scale: a million customers, a hundred thousand items, two processes.
+"""One round of factorisation at scale: a million customers, a hundred thousand items, two processes; and noise.
 
-    python -m benchmarks.scale million | items | processes     prints one JSON object
+    python -m benchmarks.scale million | items | processes | noise     prints one JSON object
 
 Customers have 21 to 737 positives as in the work item; four negatives each are drawn inside the round from the seed, as
 the product does it, so that a customer's memory is its own rows and its vector.
@@ -17,12 +17,15 @@ import time
 
 import numpy as np
 
-from benchmarks.work_item import _positives_per_client
+from benchmarks.tacit_run import initial, model_of, population
+from benchmarks.work_item import _positives_per_client, draw
+from tacit.core.trees import flatten, unflatten
 from tacit.core.values import Array, Population, Schema
 from tacit.learning.fedavg import FedAvg
 from tacit.learning.sgd import SGD
 from tacit.learning.trainers.fused import Fused
 from tacit.models.matrix_factorisation import MatrixFactorisation
+from tacit.privacy.randomness import secure
 
 MODEL = MatrixFactorisation(dim=32)
 ALGORITHM = FedAvg(local=SGD(lr=0.5, batch_size=64))
@@ -82,10 +85,44 @@ def items() -> dict[str, float]:
         "customers": count,
         "us_per_row_1682_items": per_row[0],
         "us_per_row_100000_items": per_row[1],
+        "distinct_items_ratio": _distinct(large) / _distinct(small),
         "ratio": ratios[2],
         "low": ratios[0],
         "high": ratios[-1],
     }
+
+
+def _distinct(people: Population) -> float:
+    """Item rows that a round touches per example, the first thousand customers' (positives and four negatives each)."""
+    random, touched = np.random.default_rng(0), 0
+    for c in range(1000):
+        mine = people.fields["item"][people.offsets[c] : people.offsets[c + 1]]
+        touched += len(np.union1d(mine, random.integers(0, people.schema.items, 4 * len(mine))))
+    return touched / (5 * float(people.offsets[1000]))
+
+
+def noise() -> dict[str, float]:
+    """CPU of the work item's round with clipping and client-level noise over without, measured in turn."""
+    work = draw("mf")
+    people, model = population(work), model_of("mf")
+    state, own = initial(work, model, people)
+    local = FedAvg(local=SGD(lr=work.learning_rate, batch_size=work.batch, shuffle=False)).work(model, 1)
+    everyone = np.arange(work.clients)
+
+    def seconds(clip: float | None) -> float:
+        began = time.process_time()
+        total = Fused().total(local, state.shared, {n: v.copy() for n, v in own.items()}, people, everyone, 0, clip)
+        if clip is not None:
+            unflatten(flatten(total) + clip * secure().normal(sum(v.size for v in total.values())), total)
+        return time.process_time() - began
+
+    seconds(None), seconds(0.01)
+    ratios = sorted(_ratio_of_medians([(seconds(None), seconds(0.01)) for _ in range(7)]) for _ in range(7))
+    return {"clients": work.clients, "ratio": ratios[3], "low": ratios[0], "high": ratios[-1]}
+
+
+def _ratio_of_medians(pairs: list[tuple[float, float]]) -> float:
+    return float(np.median([b for _, b in pairs]) / np.median([a for a, _ in pairs]))
 
 
 def half(count: int) -> None:
@@ -142,4 +179,4 @@ def _spawn(count: int, cores: list[int]) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"million": million, "items": items, "processes": processes}[sys.argv[1]]()))
+    print(json.dumps({"million": million, "items": items, "processes": processes, "noise": noise}[sys.argv[1]]()))

@@ -69,7 +69,7 @@ class LogisticRegression:
     def gradients(self, params: Tree, batch: Tree, weight: torch.Tensor) -> Tree:
         """Gradient of sum_b weight[c, b] loss[c, b] for stacked clients c, shaped as the stacked parameters."""
         x_CBF = (batch["x"] - params["mean"].unsqueeze(1)) / params["scale"].unsqueeze(1)
-        score_CB = torch.bmm(x_CBF, params["weight"].unsqueeze(-1)).squeeze(-1) + params["bias"].unsqueeze(-1)
+        score_CB = (x_CBF * params["weight"].unsqueeze(1)).sum(-1) + params["bias"].unsqueeze(-1)
         error_CB = (torch.sigmoid(score_CB) - batch["y"]) * weight
         slope = torch.bmm(error_CB.unsqueeze(1), x_CBF).squeeze(1)
         return {"weight": slope + self.l2 * weight.sum(1, keepdim=True) * params["weight"], "bias": error_CB.sum(1)}

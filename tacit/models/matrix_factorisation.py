@@ -74,7 +74,7 @@ class MatrixFactorisation:
         items_CBD = (
             params["items"].flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
         )  # C clients, B batch, D dim
-        score_CB = torch.bmm(items_CBD, params["user"].unsqueeze(-1)).squeeze(-1)
+        score_CB = (items_CBD * params["user"].unsqueeze(1)).sum(-1)
         error_CB = (torch.sigmoid(score_CB) - batch["label"]) * weight
         user = torch.bmm(error_CB.unsqueeze(1), items_CBD).squeeze(1)
         each = error_CB.unsqueeze(-1) * params["user"].unsqueeze(1)

@@ -82,11 +82,11 @@ class NeuralCollaborativeFiltering:
             params["items"].flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
         )  # C clients, B batch, D dim
         hidden_CBH = torch.baddbmm(params["b1"].unsqueeze(1), items_CBD, params["w1"]).relu_()
-        score_CB = torch.bmm(hidden_CBH, params["w2"].unsqueeze(-1)).squeeze(-1) + params["b2"].unsqueeze(-1)
+        score_CB = (hidden_CBH * params["w2"].unsqueeze(1)).sum(-1) + params["b2"].unsqueeze(-1)
         error_CB = (torch.sigmoid(score_CB) - batch["label"]) * weight
         w2 = torch.bmm(error_CB.unsqueeze(1), hidden_CBH).squeeze(1)
         back_CBH = error_CB.unsqueeze(-1) * params["w2"].unsqueeze(1)
-        back_CBH = back_CBH * (hidden_CBH > 0)
+        back_CBH = torch.ops.aten.threshold_backward(back_CBH, hidden_CBH, 0)  # 0 where the unit was silent
         each = torch.bmm(back_CBH, params["w1"].transpose(1, 2))
         return {
             "items": (place, each),
