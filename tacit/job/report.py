@@ -1,0 +1,219 @@
+"""What report.json says: every figure of a run, and what left each client."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tacit.core.plan import Plan
+from tacit.core.protocols import Classifier, Statistics
+from tacit.data.interactions import Interactions
+from tacit.data.tabular import Tabular
+from tacit.evaluation.cost import Cost
+from tacit.job.arm import Arm
+from tacit.job.assess import assess_ranking, assess_rows, probabilities, truth
+from tacit.job.task import ranking_task, tasks
+from tacit.learning.centralised import Centralised
+from tacit.learning.trainers.choice import trainer_of
+
+
+def build(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: Path, cost: Cost) -> dict[str, Any]:
+    """The report but for the ledger's part, which is known when the run is sealed."""
+    main = arms[0]
+    report: dict[str, Any] = {
+        "data": _about(data),
+        "clients": main.clients,
+        "rounds": main.plan.rounds,
+    }
+    classified = [a for a in arms if isinstance(data, Interactions) and isinstance(a.plan.model, Classifier)]
+    ranked = [a for a in arms if a not in classified]
+    for arm in ranked:
+        report[arm.plan.name] = dict(arm.assessment.summary)
+    if ranked:
+        report["centralized"] = dict(ranked[0].central.summary)
+        others = [arm for arm in ranked[1:] if arm.plan.model != ranked[0].plan.model]
+        report["counterparts"] = {arm.plan.name: dict(arm.central.summary) for arm in others}
+        if ranked[0].local is not None:
+            report["local"] = dict(ranked[0].local.summary)
+    for name, baseline in zip(baseline_names(plan), plan.baselines, strict=True):
+        report[name] = _baseline(plan, baseline, data)
+    if classified:
+        arm = classified[0]
+        report["classification"] = {
+            "protocol": "like = rating of 4 or more; each customer's last 20 % of ratings in time are the test",
+            "threshold": 0.5,
+            "federated": dict(arm.assessment.summary),
+            "centralized": dict(arm.central.summary),
+        }
+    report["privacy"] = _together([p for arm in arms if (p := _privacy(arm)) is not None])
+    report["secure_sum"] = next((s for arm in arms if (s := _secure(arm)) is not None), None)
+    report["cost"] = _cost(main, cost)
+    report["groups"] = dict(main.assessment.groups)
+    report["beyond"] = {arm.plan.name: dict(arm.assessment.beyond) for arm in ranked if arm.assessment.beyond}
+    report["curves"] = {arm.plan.name: [_point(r) for r in arm.trained.records] for arm in arms}
+    report["curves_on"] = "validation items" if plan.validation else "test items (never used to choose a round)"
+    report["trainer"] = _trainers(arms)
+    report["notes"] = _notes(plan, arms, data)
+    report["sent"] = [_sent(arm) for arm in arms]
+    report["plan"] = plan.toml()
+    report["run_folder"] = str(folder)
+    return report
+
+
+def _about(data: Interactions | Tabular) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": data.name, "note": data.note, "rows": len(data)}
+    if isinstance(data, Interactions):
+        return about | {"customers": data.customers, "items": data.items}
+    return about | {"features": data.x.shape[1]}
+
+
+def baseline_names(plan: Plan) -> list[str]:
+    """Keys of the report: item_item, and item_item_2 for a second one of the same kind."""
+    kinds = [_snake(type(baseline).__name__) for baseline in plan.baselines]
+    counts = [kinds[: place + 1].count(kind) for place, kind in enumerate(kinds)]
+    return [kind if count == 1 else f"{kind}_{count}" for kind, count in zip(kinds, counts, strict=True)]
+
+
+def _baseline(plan: Plan, model: Any, data: Interactions | Tabular) -> dict[str, Any]:
+    """A reference learned from all rows in one place, measured as the plan's models are."""
+    settings = Centralised()
+    if isinstance(data, Interactions):
+        task = ranking_task(plan, data)
+        shared, own = settings.fit(model, task.train, plan.seed)
+        return dict(assess_ranking(model, shared, own, task, data).summary)
+    parts = []
+    for task in tasks(plan, data):
+        assert task.test_rows is not None
+        shared, own = settings.fit(model, task.train, plan.seed)
+        parts.append((truth(task), probabilities(model, shared, own, task), task.test_rows.owner()))
+    return dict(assess_rows(parts).summary)
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """One statement for everything that was released from the same customers: epsilons and deltas add up."""
+    if not parts:
+        return None
+    whole = dict(parts[0])
+    if len(parts) > 1:
+        whole |= {key: sum(part[key] for part in parts) for key in ("epsilon", "delta", "epsilon_by_rdp")}
+        whole |= {"training": " and ".join(part["training"] for part in parts), "parts": parts}
+        if len({part["neighbouring"] for part in parts}) > 1:
+            # replacing one is removing one, then adding one: (2 epsilon, (1 + e^epsilon) delta) by group privacy
+            steps = [(part, part["neighbouring"] != "replace-one") for part in parts]
+            whole["neighbouring"] = "replace-one"
+            for key in ("epsilon", "epsilon_by_rdp"):
+                whole[key] = sum(part[key] * (2.0 if two else 1.0) for part, two in steps)
+            deltas = [p["delta"] * (1.0 + math.exp(min(p["epsilon"], 700.0)) if two else 1.0) for p, two in steps]
+            whole["delta"] = min(sum(deltas), 1.0)
+    return whole
+
+
+def _privacy(arm: Arm) -> dict[str, Any] | None:
+    spent, noise = arm.trained.spent, arm.plan.noise
+    if spent is None or noise is None:
+        return None
+    event = noise.event(arm.plan.sampling, (arm.plan.cohort or arm.clients) / arm.clients)
+    assert event is not None
+    return {
+        "training": arm.plan.name,
+        "unit": spent.unit,
+        "epsilon": spent.epsilon,
+        "delta": spent.delta,
+        "neighbouring": spent.neighbouring,
+        "accountant": spent.accountant,
+        "epsilon_by_rdp": spent.check,
+        "mechanism": event.mechanism,
+        "noise_multiplier": event.noise_multiplier,
+        "clip_norm": arm.plan.clip_norm,
+        "sampling": "everyone" if event.sampling_rate >= 1.0 else event.sampling,
+        "sampling_rate": event.sampling_rate,
+        "simulation": arm.plan.simulation,
+        "against": "whoever sees the model; the server adds the noise and sees the sum without it",
+    }
+
+
+def _secure(arm: Arm) -> dict[str, Any] | None:
+    if arm.plan.secure_sum is None:
+        return None
+    records = arm.trained.records
+    checks = [r["exact"] for r in records if "exact" in r]
+    return {
+        "training": arm.plan.name,
+        "clients": max(int(r["cohort"]) for r in records),
+        "dropped": sum(int(r["dropped"]) for r in records),
+        "exact": all(checks) if checks else None,
+        "between": arm.plan.secure_between,
+        "minimum": arm.plan.secure_sum.minimum,
+        "rounds": len(records),
+    }
+
+
+def _cost(arm: Arm, cost: Cost) -> dict[str, Any]:
+    records = arm.trained.records
+    share = [r["clients"] / max(arm.clients, 1) for r in records]
+    model = 4 * sum(int(np.size(value)) for value in arm.trained.shared.values())
+    return cost.summary() | {
+        "bytes_up_per_client": int(sum(r["bytes_up"] * s for r, s in zip(records, share, strict=True))),
+        "bytes_down_per_client": int(sum(r["bytes_down"] * s for r, s in zip(records, share, strict=True))) + model,
+    }
+
+
+def _point(record: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("hr@10", "low", "high", "epsilon", "bytes_up", "bytes_down", "seconds", "clients", "dropped")
+    return {"round": record["number"]} | {key: record[key] for key in keys if key in record}
+
+
+def _snake(name: str) -> str:
+    out = "".join(
+        "_" + c.lower() if c.isupper() and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name)
+    )
+    return out.lstrip("_")
+
+
+def _trainers(arms: list[Arm]) -> str:
+    """Which trainer ran each training's last round."""
+    found = []
+    for arm in arms:
+        work = arm.plan.algorithm.work(arm.plan.model, arm.plan.rounds)
+        kind = "sums" if isinstance(work, Statistics) else type(trainer_of(arm.plan, work)).__name__.lower()
+        found.append(f"{arm.plan.name}: {kind}")
+    return ", ".join(found)
+
+
+def _sent(arm: Arm) -> str:
+    """One line on what each client of this training gives away."""
+    plan = arm.plan
+    what = f"{plan.name}: each client's contribution to {type(plan.model).__name__}"
+    if plan.secure_sum is not None:
+        whose = "contributions" if plan.secure_between == "clients" else "nodes' own sums"
+        what += f", masked so that only sums of at least {plan.secure_sum.minimum} {whose} can be opened"
+    else:
+        what += ", readable by the server (no secure sum in this plan)"
+    if plan.clip_norm is not None:
+        what += f", cut to L2 norm {plan.clip_norm:g}"
+    if arm.trained.spent is not None:
+        what += f", with noise on the sum for epsilon {arm.trained.spent.epsilon:.2f}"
+    private = ", ".join(plan.algorithm.private(plan.model))
+    return what + (f". Never sent: rows, {private}." if private else ". Never sent: rows.")
+
+
+def _notes(plan: Plan, arms: list[Arm], data: Interactions | Tabular) -> list[str]:
+    notes = [data.note] if data.note else []
+    if any(arm.plan.simulation for arm in arms):
+        notes.append(
+            "simulation = true: cohorts, noise and masks come from the plan's seed, so whoever has the plan can remove "
+            "them. This run shows how the plan behaves; it protects nobody."
+        )
+    if any(arm.trained.spent is not None for arm in arms):
+        notes.append(
+            "Epsilon covers the trained parameters. Figures on validation and test items in this report are measured "
+            "by the experimenter from outside, and would need a budget of their own between real parties."
+        )
+    for arm in arms:
+        if arm.plan.secure_sum is None:
+            notes.append(f"{arm.plan.name}: without a secure sum the server reads what each node sends.")
+    return notes
