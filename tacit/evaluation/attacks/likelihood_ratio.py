@@ -1,0 +1,44 @@
+"""LiRA: how much likelier a statistic is if a record took part than if it did not, by shadow worlds with and without.
+
+N. Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022, https://arxiv.org/abs/2112.03570,
+algorithm 1 (online) and section VI-C (offline). The global threshold beside it is S. Yeom et al., CSF 2018.
+Differs from the paper: one variance for all records (its own advice for few shadows), with each record's own mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tacit.core.values import Array
+
+
+def online(observed: Array, shadows: Array, members: Array) -> Array:
+    """(records,) log likelihood ratios of statistics (records,), by shadows (worlds, records) and who was in them.
+
+    A record that was in all worlds or in none scores 0.
+    """
+    inside, outside = _moments(shadows, members), _moments(shadows, ~members)
+    ratio = _log_density(observed, *inside) - _log_density(observed, *outside)
+    return np.asarray(np.where(np.isfinite(ratio), ratio, 0.0))
+
+
+def offline(observed: Array, shadows: Array, members: Array) -> Array:
+    """(records,) how far a statistic lies above those of worlds without the record, in standard deviations."""
+    mean, spread = _moments(shadows, ~members)
+    score = (observed - mean) / spread
+    return np.asarray(np.where(np.isfinite(score), score, 0.0))
+
+
+def _moments(shadows: Array, which: Array) -> tuple[Array, Array]:
+    """Each record's mean over its worlds, and one standard deviation around these means."""
+    counts = which.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(which, shadows, 0.0).sum(axis=0) / counts
+        apart = np.where(which, shadows - mean, 0.0)
+        freedom = np.maximum(counts - 1, 0).sum()
+        spread = np.sqrt(np.square(np.nan_to_num(apart)).sum() / freedom) if freedom else np.nan
+    return mean, np.maximum(spread, 1e-12)
+
+
+def _log_density(x: Array, mean: Array, spread: Array) -> Array:
+    return np.asarray(-0.5 * np.square((x - mean) / spread) - np.log(spread))

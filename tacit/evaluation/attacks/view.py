@@ -1,0 +1,90 @@
+"""What a curious server, or a reader of the model, gets to see of one round: recorded on the real path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tacit.core.plan import Plan
+from tacit.core.protocols import Engine
+from tacit.core.trees import flatten
+from tacit.core.values import Address, Array, Params, Population, Reply, Request, State, Vector
+from tacit.evaluation.attacks.protections import Protection
+from tacit.evaluation.attacks.watched import Watched, seen
+from tacit.federation.engines.in_process import InProcess
+from tacit.federation.run import broadcast, run
+from tacit.federation.worker import Worker
+from tacit.learning.contribution import contribution_like
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class View:
+    """Messages of one round. Personal data: it never enters a report."""
+
+    each: Array | None  # (clients, d) float64 what every client sent, where the server can read it; else None
+    released: Vector  # (d,) float64 the sum that the algorithm was given: noise included, where there is any
+    like: Params  # names and shapes of a contribution
+    clients: int
+
+    def of(self, client: int) -> Vector:
+        """(d,) float64 all that this attacker has on one client: its message, or the sum."""
+        return self.released if self.each is None else self.each[client]
+
+
+class Tap:
+    """An engine that remembers what the server received; requests and replies pass unchanged."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.heard: dict[Address, Reply] = {}
+
+    def nodes(self) -> Mapping[str, int]:
+        """The engine's."""
+        return self._engine.nodes()
+
+    def send(self, requests: Mapping[Address, Request]) -> None:
+        """The engine's."""
+        self._engine.send(requests)
+
+    def receive(self, deadline: float | None = None) -> Iterator[tuple[Address, Reply]]:
+        """The engine's; replies with a client's numbers are kept."""
+        for address, reply in self._engine.receive(deadline):
+            if "clients" in reply.config:
+                self.heard[address] = reply
+            yield address, reply
+
+
+def observe(plan: Plan, clients: Population, protection: Protection, numbers: Array | None = None) -> View:
+    """One round over these clients, each a node of its own, under a protection instead of the plan's own.
+
+    `numbers` are their places among all clients, which the public seeds of batches and negatives follow.
+    """
+    places = range(len(clients)) if numbers is None else numbers.tolist()
+    ready = protection.on(replace(plan, algorithm=Watched(plan.algorithm), rounds=1), len(clients))
+    nodes = {}
+    for number, place in enumerate(places):
+        part = clients.take([number])
+        nodes[f"c{number}"] = Worker(ready, Population(part.schema, part.offsets, part.fields, place))
+    tap = Tap(InProcess(nodes))
+    (done,) = run(ready, tap, clients.schema)
+    shared = broadcast(plan.model, ready.algorithm.init(plan.model, clients.schema, plan.seed).shared)
+    like = contribution_like(ready, shared, clients.schema, 1)
+    each = None
+    if protection.reads == "each":
+        each = np.stack([flatten(tap.heard[name].arrays) for name in nodes])
+    return View(each, seen(done.state), like, len(clients))
+
+
+def released(plan: Plan, clients: Population, protection: Protection) -> State:
+    """The state after all rounds of the plan over these clients, under a protection: what a reader of the model has.
+
+    Clients stand on one node and a secure sum is left out, so that a whole training is quick: its model is the same.
+    """
+    ready = protection.on(plan, len(clients), cheap=True)
+    state = None
+    for done in run(ready, InProcess({"all": Worker(ready, clients)}), clients.schema):
+        state = done.state
+    assert state is not None
+    return state
