@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,parquet]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,parquet,postgresql,proofs]'
 	touch $@
 
 check: setup
@@ -48,6 +48,9 @@ bench: setup
 	bash benchmarks/peers/setup.sh
 	$(BIN)/python benchmarks/simulation.py --json .bench/simulation.json
 	$(BIN)/python benchmarks/secure_sum.py --json .bench/secure_sum.json
+	$(BIN)/python benchmarks/compression.py --json .bench/compression.json
+	$(BIN)/python benchmarks/homomorphic.py --json .bench/homomorphic.json
+	$(BIN)/python benchmarks/proofs.py --json .bench/proofs.json
 
 docs: setup
 	$(BIN)/python docs/check.py

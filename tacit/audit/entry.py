@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.,@:+()/-]{0,95}")
 _WORDS = re.compile(r"[a-z][a-z -]{0,47}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_FIELD = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 _SHORT = re.compile(r"[0-9a-f]{16}")
 
 _FORMS = {  # form -> how to say it
@@ -32,6 +33,7 @@ _FORMS = {  # form -> how to say it
     "versions": "a table of package names and versions",
     "path": "a path inside the run folder",
     "lines": "a list of digests, each in 16 hexadecimal digits",
+    "events": "a list of tables of words, counts and amounts",
 }
 
 _NEEDED: Mapping[str, Mapping[str, str]] = {
@@ -45,6 +47,14 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
         "dropped": "count",
         "update": "digest",  # of the shared parameters that the round led to
     },
+    "charge": {  # drawn from a budget before the round that it names was begun
+        "training": "name",
+        "number": "count",
+        "attempt": "count",  # 1, and more where the round was repeated after a crash
+        "holder": "name",
+        "purpose": "name",
+        "events": "events",
+    },
     "file": {"path": "path", "sha256": "digest"},
     "result": {"report": "digest"},
 }
@@ -52,6 +62,7 @@ _SPENT = {"epsilon": "amount", "delta": "amount", "unit": "words", "neighbouring
 _ALLOWED: Mapping[str, Mapping[str, str]] = {
     "plan": {"name": "name", "versions": "versions"},
     "round": _SPENT,
+    "charge": {},
     "file": {"lines": "lines"},  # the beginning of each line's SHA-256, so that an altered line can be named
     "result": {"page": "digest", "model": "digest"},
 }
@@ -101,19 +112,33 @@ def _fits(form: str, value: Any) -> bool:
         )
     if form == "lines":
         return isinstance(value, list) and all(isinstance(part, str) and _SHORT.fullmatch(part) for part in value)
+    if form == "events":
+        return isinstance(value, list) and all(isinstance(part, Mapping) and _event(part) for part in value)
     pattern = {"digest": _DIGEST, "name": _NAME, "words": _WORDS, "path": _PATH}[form]
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
+def _event(event: Mapping[str, Any]) -> bool:
+    """Whether every field of a privacy event is a word or a number."""
+    return all(
+        isinstance(name, str)
+        and _FIELD.fullmatch(name)
+        and (_WORDS.fullmatch(value) if isinstance(value, str) else _fits("amount", value))
+        for name, value in event.items()
+    )
+
+
 def _shown(name: object) -> str:
     """A field's name as far as it can be one; anything else might be data that strayed."""
-    return repr(name) if isinstance(name, str) and re.fullmatch(r"[a-z_][a-z0-9_]{0,31}", name) else "of that name"
+    return repr(name) if isinstance(name, str) and _FIELD.fullmatch(name) else "of that name"
 
 
 def identity(entry: Mapping[str, Any]) -> str:
     """What an entry is about; a ledger holds one entry for each."""
     if entry["kind"] == "round":
         return f"{entry['training']}/{entry['number']}"
+    if entry["kind"] == "charge":
+        return f"{entry['training']}/{entry['number']}/{entry['attempt']}"
     return str(entry["path"]) if entry["kind"] == "file" else str(entry["kind"])
 
 
@@ -121,6 +146,8 @@ def title(entry: Mapping[str, Any]) -> str:
     """An entry in a few words, for messages."""
     if entry["kind"] == "round":
         return f"round {entry['number']} of {entry['training']}"
+    if entry["kind"] == "charge":
+        return f"charge {entry['attempt']} for round {entry['number']} of {entry['training']}"
     return f"file {entry['path']}" if entry["kind"] == "file" else str(entry["kind"])
 
 

@@ -176,6 +176,7 @@ class Order:
 
     seen: dict[tuple[str, str], int] = field(default_factory=dict)  # (kind, identity) -> index
     rounds: dict[str, tuple[int, str]] = field(default_factory=dict)  # training -> its last round and its plan
+    charged: dict[str, set[int]] = field(default_factory=dict)  # training -> rounds that were drawn from a budget
 
     def check(self, entry: Mapping[str, Any]) -> None:
         """Refuse an entry that may not stand next.
@@ -195,9 +196,13 @@ class Order:
                 raise VerificationError(f"{title(entry)} cannot follow round {last}: one is missing or out of order")
             if entry["plan"] != plan:
                 raise VerificationError(f"{title(entry)} was done under another plan than the rounds before it")
+            if entry["number"] not in self.charged.get(entry["training"], {entry["number"]}):
+                raise VerificationError(f"{title(entry)} was not drawn from the budget that other rounds drew from")
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Count an entry that was checked."""
         self.seen[entry["kind"], identity(entry)] = len(self.seen)
         if entry["kind"] == "round":
             self.rounds[entry["training"]] = (entry["number"], entry["plan"])
+        if entry["kind"] == "charge":
+            self.charged.setdefault(entry["training"], set()).add(entry["number"])

@@ -139,6 +139,8 @@ def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None
 def group_panels(report: Mapping[str, Any], found: Sequence[Arm], metric: str) -> list[Panel]:
     """The headline metric by group of customers, all groups on one scale."""
     part = report.get("groups")
+    if isinstance(part, Mapping) and not any(metric in row for rows in part.values() for row in rows):
+        metric = "accuracy"  # what groups of rows are compared by
     groups = {
         str(name): [r for r in rows if isinstance(r, Mapping) and number(r.get(metric)) is not None]
         for name, rows in (part.items() if isinstance(part, Mapping) else ())

@@ -14,9 +14,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tacit.audit.arms import METRICS, Arm, arms, headline
+from tacit.audit.attacks_panel import attacks_panel
 from tacit.audit.charts import Row, reach, strip, tell
 from tacit.audit.panels import bytes_panel, epsilon_panel, group_panels, listed, quality_panel
 from tacit.audit.tables import beyond_table, classification_table, metrics_table
+from tacit.audit.tradeoff import tradeoff_panel
 from tacit.audit.typeset import clean, count, duration, epsilon, number, scientific, share, size, span
 
 MOST_TILES = 6
@@ -69,6 +71,8 @@ def render(report: Mapping[str, Any]) -> str:
         metrics=metrics_table(found, report),
         classification=classification_table(report),
         beyond=beyond_table(report),
+        attacks=attacks_panel(report),
+        tradeoff=tradeoff_panel(report),
         notes=_strings(report.get("notes")),
         plan=_text(report.get("plan")),
         check=_check(report),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tacit.audit import attacks_seal
 from tacit.audit.entry import title
 from tacit.audit.file_digest import digest, line_digests
 from tacit.audit.history import CHECKPOINTS, ENTRIES, History, altered, read
@@ -60,6 +61,7 @@ def verify(run: Path, public_key: bytes | None = None, finished: bool = True) ->
             "what there is as an unfinished run."
         )
     _rounds(run, rounds, closed)
+    attacks_seal.check(run, history.tree.root().hex(), history.verifier)
     return Verified(
         entries=len(history.entries),
         checkpoints=len(history.checkpoints),

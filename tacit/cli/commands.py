@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,19 +13,20 @@ from typing import Any
 
 from tacit.audit.signed_note import Verifier
 from tacit.audit.verify import verify
+from tacit.cli import attack, budget, neighbours, privacy, tradeoff
 from tacit.cli.progress import Progress
 from tacit.core.plan import Plan
-from tacit.core.values import DataError, Event, PlanError, TacitError, VerificationError
+from tacit.core.values import DataError, PlanError, TacitError, VerificationError
 from tacit.data.download import TERMS, get
 from tacit.data.folders import cache, folders
 from tacit.data.interactions import Interactions
 from tacit.data.split import leave_one_out
 from tacit.evaluation import leak
 from tacit.federation.vocabulary import parse_plan, read_plan
+from tacit.job.budget import Drawing
 from tacit.job.result import Result
 from tacit.job.run import run_job
 from tacit.job.task import load
-from tacit.privacy.accountant import noise_multiplier, spent
 
 
 def built_in() -> list[str]:
@@ -63,8 +63,14 @@ def run_command(arguments: argparse.Namespace) -> int:
             return _get(arguments) if arguments.action == "get" else _show(arguments)
         case "audit":
             return _verify(arguments)
+        case "attack":
+            return attack.run(arguments)
+        case "tradeoff":
+            return tradeoff.run(arguments, plan_of(arguments.plan))
+        case "budget":
+            return budget.run(arguments)
         case "privacy":
-            return _calibrate(arguments)
+            return neighbours.run(arguments) if arguments.action == "neighbours" else privacy.calibrate(arguments)
         case _:
             return _leak(arguments)
 
@@ -73,15 +79,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.plan is not None:
             raise PlanError("--resume goes on with the plan in the run folder: leave the plan out")
-        changes = {"--rounds": arguments.rounds, "--seed": arguments.seed, "--simulation": arguments.simulation or None}
+        changes = {"--holder": arguments.holder, "--purpose": arguments.purpose, "--budget": arguments.budget}
+        changes |= {"--rounds": arguments.rounds, "--seed": arguments.seed}
+        changes |= {"--simulation": arguments.simulation or None}
         given = [option for option, value in (changes | {"--out": arguments.out}).items() if value is not None]
         if given:
             raise PlanError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
         folder = arguments.resume
         if not (folder / "plan.toml").exists():
             raise PlanError(f"{folder} holds no run: there is no plan.toml in it")
-        plan = read_plan(folder / "plan.toml")
+        plan, drawing = read_plan(folder / "plan.toml"), None
     else:
+        drawing = budget.drawing(arguments)
         if arguments.plan is None:
             raise PlanError(f"name a plan: one of {', '.join(built_in())}, or a TOML file")
         plan = _changed(plan_of(arguments.plan), arguments)
@@ -89,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     processes = arguments.processes if arguments.engine == "ray" else 0
     if arguments.engine == "ray" and processes < 1:
         raise PlanError(f"--processes must be at least 1, got {processes}")
-    result = _watched(plan, folder, arguments.data, processes, quiet=arguments.quiet or arguments.json)
+    result = _watched(plan, folder, arguments.data, processes, arguments.quiet or arguments.json, drawing)
     if arguments.json:
         print(json.dumps(dict(result.report)))
     else:
@@ -117,8 +126,10 @@ def _fresh(folder: Path) -> Path:
     return candidate
 
 
-def _watched(plan: Plan, folder: Path, data: Path | None, processes: int, quiet: bool) -> Result:
-    steps: Iterator[Any] = run_job(plan, folder, data, processes)
+def _watched(
+    plan: Plan, folder: Path, data: Path | None, processes: int, quiet: bool, drawing: Drawing | None = None
+) -> Result:
+    steps: Iterator[Any] = run_job(plan, folder, data, processes, drawing)
     try:
         with Progress(quiet) as progress:
             for step in steps:
@@ -201,39 +212,6 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(f"verified: {verified.entries} entries, {verified.checkpoints} signed checkpoints, root {verified.root}")
         if not verified.pinned:
             print("signed with the key that lies in the run folder: name the owner's own with --key to trust it")
-    return 0
-
-
-def _calibrate(arguments: argparse.Namespace) -> int:
-    if (arguments.epsilon is None) == (arguments.noise is None):
-        raise PlanError("give --epsilon to learn the noise multiplier, or --noise to learn epsilon")
-    given = arguments.epsilon if arguments.noise is None else arguments.noise
-    if not 0.0 < given < math.inf:
-        raise PlanError(f"--epsilon and --noise must be numbers above 0, got {given}")
-    if not 0.0 < arguments.sampling <= 1.0 or arguments.rounds < 1 or not 0.0 < arguments.delta < 1.0:
-        raise PlanError("--sampling must be in (0, 1], --rounds at least 1 and --delta in (0, 1)")
-    sampling = "all" if arguments.sampling == 1.0 else "poisson"
-    try:
-        noise = arguments.noise or noise_multiplier(
-            arguments.epsilon, arguments.delta, arguments.rounds, sampling, arguments.sampling
-        )
-    except ValueError as error:
-        raise PlanError(str(error)) from None
-    cost = spent([Event("gaussian", noise, sampling, arguments.sampling)] * arguments.rounds, arguments.delta)
-    facts = {
-        "noise_multiplier": noise,
-        "epsilon": cost.epsilon,
-        "epsilon_by_rdp": cost.check,
-        "delta": cost.delta,
-        "rounds": arguments.rounds,
-        "sampling": sampling,
-        "sampling_rate": arguments.sampling,
-        "neighbouring": cost.neighbouring,
-    }
-    if arguments.json:
-        print(json.dumps(facts))
-    else:
-        print("\n".join(f"{key:<18}{value}" for key, value in facts.items()))
     return 0
 
 

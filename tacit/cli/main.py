@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tacit.cli import commands
+from tacit.cli import attack, budget, commands, neighbours
+from tacit.cli import privacy as privacy_commands
+from tacit.cli import tradeoff as tradeoff_command
 from tacit.core.values import TacitError
 
 EXAMPLES = """examples:
@@ -18,6 +20,7 @@ EXAMPLES = """examples:
   tacit run --resume runs/movielens-100k
   tacit data get movielens-100k       show the terms, download from GroupLens, verify
   tacit audit verify runs/movielens-100k
+  tacit budget open --holder bank-a --epsilon 8   and then: tacit run PLAN --holder bank-a
 """
 
 
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--processes", type=int, default=2, help="of the ray engine")
     run.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
+    budget.add_drawing(run)
 
     demo = commands_of.add_parser(
         "demo",
@@ -101,24 +105,16 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--key", type=Path, help="public key to trust, instead of the one in the run folder")
     verify.add_argument("--json", action="store_true")
 
+    attack.add(commands_of)
+    tradeoff_command.add(commands_of)
+
     privacy = commands_of.add_parser("privacy", help="budget arithmetic").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    calibrate = privacy.add_parser(
-        "calibrate",
-        help="noise for an epsilon, or epsilon for a noise",
-        formatter_class=raw,
-        epilog=_examples(
-            "tacit privacy calibrate --epsilon 8",
-            "tacit privacy calibrate --noise 1.1 --rounds 100 --sampling 0.05 --delta 1e-6",
-        ),
-    )
-    calibrate.add_argument("--epsilon", type=float, help="target; prints the noise multiplier")
-    calibrate.add_argument("--noise", type=float, help="noise multiplier; prints epsilon")
-    calibrate.add_argument("--delta", type=float, default=1e-5)
-    calibrate.add_argument("--rounds", type=int, default=1)
-    calibrate.add_argument("--sampling", type=float, default=1.0, help="share of the clients in each Poisson cohort")
-    calibrate.add_argument("--json", action="store_true")
+    privacy_commands.add(privacy)
+    neighbours.add(privacy)
+
+    budget.add(commands_of)
 
     leak = commands_of.add_parser(
         "leak",

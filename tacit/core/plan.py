@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from tacit.core.order import refuses
 from tacit.core.protocols import (
     Aggregator,
     Algorithm,
     Model,
     Partition,
     SecureSum,
+    Shared,
     Source,
     Statistics,
     Trainer,
@@ -106,16 +108,22 @@ class Plan:
 
     def _check_protection(self) -> None:
         each = self.aggregator is not None and self.aggregator.sees == "each"
-        if self.secure_sum is not None and each:
+        if self.secure_sum is not None and each and self.groups < 2:
             raise PlanError(
                 f"{self.aggregator!r} needs each client's update, but a secure sum shows the server only the sum. "
-                "Use an aggregator that sees the sum, or drop secure_sum."
+                "Use an aggregator that sees the sum, set groups in secure_sum to compare groups' sums, or drop it."
             )
         by_client = self.secure_between == "clients"
-        if self.secure_sum is not None and by_client and 0 < self.cohort < self.secure_sum.minimum:
+        if self.secure_sum is not None and by_client and 0 < self.cohort < self.minimum * self.groups:
+            each_group = f" in each of {self.groups} groups" if self.groups > 1 else ""
             raise PlanError(
-                f"the secure sum opens no fewer than {self.secure_sum.minimum} contributions, but the cohort is "
+                f"the secure sum opens no fewer than {self.minimum} contributions{each_group}, but the cohort is "
                 f"{self.cohort}. Raise the cohort or lower the minimum."
+            )
+        if self.groups > 1 and not each:
+            raise PlanError(
+                f"{self.secure_sum!r} opens a sum for each of {self.groups} groups, which only serves an aggregator "
+                "that compares them (Median). Set one, or groups = 1."
             )
         for round in (1, self.rounds):
             work = self.algorithm.work(self.model, round)
@@ -135,12 +143,32 @@ class Plan:
         for index, transform in enumerate(self.protect):
             if transform.noisy and not any(t.bound is not None for t in self.protect[: index + 1]):
                 raise PlanError(f"{transform!r} needs a bounded contribution: put a Clip before it in `protect`")
-        for transform in self.protect:
-            if transform.bound is None:
+        for index, transform in enumerate(self.protect):
+            if transform.bound is None and not transform.per_client:
                 raise PlanError(
-                    f"{transform!r} changes a contribution without bounding it; so far clients are only bounded, "
-                    "inside the trainer, before their sum is formed"
+                    f"{transform!r} changes a contribution without bounding it, so each client's own must be encoded: "
+                    "its per_client must be true"
                 )
+            if isinstance(transform, Shared) and self.secure_sum is None:
+                raise PlanError(
+                    f"{transform!r} has every client add a share of the noise, which hides nobody before the shares "
+                    "are added: put a secure_sum beside it"
+                )
+            if isinstance(transform, Shared) and index + 1 < len(self.protect):
+                raise PlanError(f"{transform!r} adds its noise to what is summed: it must be the last of `protect`")
+        if (why := refuses(self.protect, self.secure_sum is not None)) is not None:
+            raise PlanError(why)
+        survive = max((int(getattr(t, "survivors_at_least", 0)) for t in self.protect), default=0)
+        if self.secure_sum is not None and survive > self.minimum:
+            raise PlanError(
+                f"noise is shared out so that {survive} survivors bring enough of it, but the secure sum opens from "
+                f"{self.minimum} on: raise its minimum to {survive}"
+            )
+        if self.per_client and self.secure_sum is not None and self.secure_between == "nodes":
+            raise PlanError(
+                f"{next(t for t in self.protect if t.per_client)!r} encodes each client's own contribution, but "
+                "secure_between = 'nodes' adds clients up first: set it to 'clients'"
+            )
         if len(noisy) > 1:
             raise PlanError("one plan may hold one noise mechanism; split other releases into trainings of their own")
         if self.select == "best" and not hasattr(self.model, "scores"):
@@ -163,6 +191,23 @@ class Plan:
         """L2 bound of one client's contribution, if the plan sets one."""
         bounds = [t.bound for t in self.protect if t.bound is not None]
         return min(bounds) if bounds else None
+
+    @property
+    def minimum(self) -> int:
+        """Fewest contributions that may be opened together: as the secure sum says, else 20 customers or 3 nodes."""
+        if self.secure_sum is None:
+            return 1
+        return self.secure_sum.minimum or (3 if self.secure_between == "nodes" else 20)
+
+    @property
+    def groups(self) -> int:
+        """Sums that a round opens, where the secure sum cuts it into groups for a robust aggregator."""
+        return int(getattr(self.secure_sum, "groups", 1))
+
+    @property
+    def per_client(self) -> bool:
+        """Whether every client's contribution must be encoded before any are added."""
+        return any(transform.per_client for transform in self.protect)
 
     @property
     def noise(self) -> Transform | None:

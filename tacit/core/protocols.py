@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from tacit.core.values import Address, Array, Event, Params, Population, Reply, Request, Schema, State, Vector
+from tacit.core.values import Address, Array, Event, Params, Population, Reply, Request, Schema, State, Turn, Vector
 
 Tree: TypeAlias = dict[str, Any]  # name -> torch.Tensor, so that torch.func.vmap can stack it over clients
 Carry: TypeAlias = dict[str, Tree]
@@ -159,16 +159,47 @@ class Transform(Protocol):
     """One layer around the sum: clip, noise, compress.
 
     Clients encode in order, the server decodes in reverse order. Law, tested for every file in the folder: without
-    noise, decode(sum(encode(x_i))) = sum(x_i) for every x_i that the transform declares in range.
+    noise, decode(sum(encode(x_i))) = sum(x_i) for every x_i that the transform declares in range, unless it is `lossy`.
     """
 
     @property
     def bound(self) -> float | None: ...  # L2 norm that no encoded contribution exceeds, or None
     @property
     def noisy(self) -> bool: ...  # whether decoding (or encoding) adds noise that is accounted for
-    def encode(self, x: Vector, source: Randomness) -> Vector: ...
-    def decode(self, total: Vector, source: Randomness) -> Vector: ...
-    def event(self, sampling: str, sampling_rate: float) -> Event | None: ...
+    @property
+    def per_client(self) -> bool: ...  # False: it only bounds, so clients may be added before it is applied
+    @property
+    def lossy(self) -> bool: ...  # whether the sum comes back only approximately, apart from noise
+    def length(self, turn: Turn) -> int: ...  # values that leave for turn.size values that come in
+    def reach(self, bound: float, turn: Turn) -> float: ...  # L2 bound of what leaves, for what comes in within `bound`
+    def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector: ...
+    def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector: ...
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None: ...  # what the round costs
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A transform with a public state of its own, which follows what was released."""
+
+    def start(self) -> Params: ...  # before the first round
+    def follow(self, total: Vector, turn: Turn) -> Params: ...  # after a round, from the sum that it then decodes
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A transform with which each client keeps something for its next round (error feedback). It is never sent."""
+
+    def encode_with(self, x: Vector, memory: Array, turn: Turn, source: Randomness) -> tuple[Vector, Array]: ...
+
+    # memory (d,) float32, zeros at first; kept with the client's private parameters
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """Noise that every party adds a share of, as integers inside a secure sum, after its contribution was rounded."""
+
+    def headroom(self, turn: Turn, step: float) -> float: ...  # largest noise of the sum that integers must hold
+    def share(self, size: int, step: float, turn: Turn, source: Randomness) -> Array: ...  # (size,) int64, in steps
 
 
 class Source(Protocol):
@@ -212,5 +243,5 @@ class SecureSum(Protocol):
     """Adds the clients' vectors mod 2^32; the server learns the sum and nothing else."""
 
     @property
-    def minimum(self) -> int: ...  # fewest contributions that may be opened together
+    def minimum(self) -> int: ...  # fewest contributions that may be opened together; 0 = 20 clients or 3 nodes
     def parties(self, cohort: Sequence[Address]) -> Any: ...

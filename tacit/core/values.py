@@ -149,6 +149,19 @@ class State:
     server: Params = field(default_factory=dict)  # moments and counters of the server's optimiser
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """What both ends of a transform know of a round. All of it is public."""
+
+    round: int = 1
+    rounds: int = 1  # of the whole training
+    size: int = 0  # values that come into this transform
+    clients: int = 1  # contributions expected in a round: the cohort, or all clients
+    parties: int = 1  # of a secure sum: clients, or nodes that speak for several
+    seed: int = 0  # fresh in each round, the same for server and clients: for shared bases, sketches, sets of places
+    told: Params = field(default_factory=dict)  # the transform's own public state, broadcast with the model
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Privacy cost of one application of a mechanism, as a value (maps to dp_accounting.DpEvent)."""
@@ -173,3 +186,4 @@ class Round:
     bytes_down: int
     seconds: float
     sum_digest: str = ""  # SHA-256 of the integers that the secure sum opened, in hex; empty without one
+    notes: tuple[str, ...] = ()  # why parties were left out, or the whole round

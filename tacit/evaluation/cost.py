@@ -27,6 +27,10 @@ class Cost:
     def __sub__(self, before: Cost) -> Cost:
         return Cost(self.seconds - before.seconds, self.cpu_seconds - before.cpu_seconds, self.peak_memory_mb)
 
+    def __add__(self, other: Cost) -> Cost:
+        peak = max(self.peak_memory_mb, other.peak_memory_mb)
+        return Cost(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds, peak)
+
     def summary(self) -> dict[str, float]:
         """The three figures by name."""
         return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "peak_memory_mb": self.peak_memory_mb}

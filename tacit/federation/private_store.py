@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.values import Array, DataError, Population
+from tacit.core.trees import size
+from tacit.core.values import Array, DataError, Params, Population, Schema
 from tacit.federation import array_file
+from tacit.learning.contribution import contribution_like
+from tacit.privacy import protection
 
 
 class PrivateStore:
@@ -22,11 +25,18 @@ class PrivateStore:
         init = plan.model.init(population.schema, plan.seed)
         names = plan.algorithm.private(plan.model)
         self._initial = {name: np.asarray(init[name]) for name in names}
+        if protection.remembering(plan) is not None:
+            self._initial[protection.MEMORY] = np.zeros(_contributed(plan, init, population.schema), np.float32)
         self._clients = len(population)
         self._folder = folder
         self._round = 0  # parameters are as after this round
         self._dirty = 0  # the round in progress, 0 = none
         self.own = self._fresh()
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The model's private parameters alone: the same arrays as in `own`."""
+        return {name: value for name, value in self.own.items() if not name.startswith("#")}
 
     def _fresh(self) -> dict[str, Array]:
         return {name: np.repeat(value[None], self._clients, axis=0) for name, value in self._initial.items()}
@@ -95,3 +105,10 @@ class PrivateStore:
     def _path(self, round: int) -> Path:
         assert self._folder is not None
         return self._folder / f"round-{round:06d}.safetensors"
+
+
+def _contributed(plan: Plan, init: Params, schema: Schema) -> int:
+    """Length of a contribution to this plan."""
+    private = plan.algorithm.private(plan.model)
+    shared = {name: value for name, value in init.items() if name not in private}
+    return size(contribution_like(plan, shared, schema, 1))

@@ -11,11 +11,24 @@ import numpy as np
 from tacit.core.plan import Plan
 from tacit.core.protocols import Engine, Model, exchange
 from tacit.core.trees import flatten, size, unflatten
-from tacit.core.values import Array, Event, Params, PlanError, ProtocolError, Request, Round, Schema
+from tacit.core.values import (
+    Array,
+    Event,
+    Params,
+    PlanError,
+    ProtocolError,
+    Request,
+    Round,
+    Scalar,
+    Schema,
+    State,
+    Turn,
+)
 from tacit.federation.cohort import COHORT, by_node, draw
 from tacit.federation.randomness import stream
 from tacit.federation.secure import SecureServer, Summed
 from tacit.learning.contribution import contribution_like
+from tacit.privacy import protection
 from tacit.privacy.calibrate import sampling_of
 
 
@@ -34,16 +47,19 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
     if plan.cohort > clients:
         raise PlanError(f"the cohort is {plan.cohort} clients, but there are only {clients}: lower `cohort`")
     parties = len(nodes) if plan.secure_between == "nodes" else plan.cohort or clients
-    if plan.secure_sum is not None and parties < plan.secure_sum.minimum:
+    if plan.secure_sum is not None and parties < plan.minimum * plan.groups:
+        groups = f" in each of {plan.groups} groups" if plan.groups > 1 else ""
         raise PlanError(
-            f"the secure sum opens no fewer than {plan.secure_sum.minimum} contributions together, but only {parties} "
+            f"the secure sum opens no fewer than {plan.minimum} contributions together{groups}, but only {parties} "
             f"{plan.secure_between} take part: lower `minimum`, or do without a secure sum"
         )
     state = plan.algorithm.init(plan.model, schema, plan.seed) if after is None else after.state
     digest = plan.digest()
     server = SecureServer(plan, engine) if plan.secure_sum is not None else None
     sampling, rate = sampling_of(plan, clients)
-    if any(e.noise_multiplier == 0.0 for t in plan.protect if (e := t.event(sampling, rate)) is not None):
+    told = protection.unpacked(plan, state.server)
+    first = protection.turns(plan, 1, 0, clients, parties, told)
+    if any(event.noise_multiplier == 0.0 for event in _events(plan, first, sampling, rate)):
         raise PlanError(f"{plan.noise!r} has no noise multiplier yet: calibrate() the plan first")
     for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
         began = time.perf_counter()
@@ -51,18 +67,19 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
         shared = broadcast(plan.model, state.shared)
         like = contribution_like(plan, shared, schema, number)
         chosen = by_node(cohort, nodes)
-        request = Request("train", number, shared, {"plan": digest})
+        turns = protection.turns(plan, number, size(like), clients, parties, told)
+        config: dict[str, Scalar] = {"plan": digest, "clients": clients, "parties": parties}
+        request = Request("train", number, {**shared, **protection.packed(told)}, config)
         if server is not None:
-            summed = server.sum(engine, chosen, request, like, plan.algorithm.work(plan.model, number))
+            summed = server.sum(engine, chosen, request, like, plan.algorithm.work(plan.model, number), turns)
         else:
-            summed = _gather(plan, engine, chosen, request, like)
-        vector, source = summed.vector, stream(plan, "noise", number)
-        for transform in reversed(plan.protect):
-            vector = transform.decode(vector, source)
-        events = tuple(e for t in plan.protect if (e := t.event(sampling, rate)) is not None)
+            summed = _gather(plan, engine, chosen, request, like, protection.length(plan, turns, size(like)))
+        vector, told = protection.decode(plan, summed.vector, turns, stream(plan, "noise", number))
+        events = _events(plan, turns, sampling, rate)
         counted = _denominator(plan, clients, summed.clients, events)
         if counted:  # a sum of nobody teaches nothing; under noise nobody learns that it was one
             state = plan.algorithm.update(state, plan.model, unflatten(vector, like), counted, number)
+        state = State(state.shared, {**state.server, **protection.packed(told)})
         for _ in exchange(engine, {name: Request("commit", number, {}, {"plan": digest}) for name in nodes}):
             pass
         yield Round(
@@ -76,6 +93,7 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
             bytes_down=4 * size(shared) + summed.bytes_down,
             seconds=time.perf_counter() - began,
             sum_digest=summed.digest,
+            notes=summed.notes,
         )
 
 
@@ -85,12 +103,20 @@ def broadcast(model: Model, shared: Params) -> Params:
     return shared if fewer is None else dict(fewer(shared))
 
 
+def _events(plan: Plan, turns: tuple[Turn, ...], sampling: str, rate: float) -> tuple[Event, ...]:
+    """What this round costs."""
+    found = (t.event(sampling, rate, turn) for t, turn in zip(plan.protect, turns, strict=True))
+    return tuple(event for event in found if event is not None)
+
+
 def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ...]) -> float:
     """Under noise the expected cohort, since a Poisson cohort's actual size is not public; else who was counted."""
     return float((plan.cohort or clients) if events else counted)
 
 
-def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Request, like: Params) -> Summed:
+def _gather(
+    plan: Plan, engine: Engine, chosen: dict[str, Array], request: Request, like: Params, needed: int
+) -> Summed:
     """Without a secure sum: every node adds up its clients, or sends each update where the aggregator sees each."""
     each = plan.aggregator is not None
     kind = "train/each" if each else "train"
@@ -98,14 +124,16 @@ def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Reque
         name: Request(kind, request.round, {**request.arrays, COHORT: mine}, request.config)
         for name, mine in chosen.items()
     }
-    needed, shapes = size(like), {key: np.shape(value) for key, value in like.items()}
-    total, counted = np.zeros(needed), 0
+    shapes = {"sum": (needed,)} if plan.per_client else {key: np.shape(value) for key, value in like.items()}
+    total, counted, sent = np.zeros(needed), 0, 0
     rows: list[Array] = []
     for name, reply in exchange(engine, requests):
         clients = reply.config.get("clients")
         if not isinstance(clients, int) or not 0 <= clients <= len(chosen[name]):
             raise ProtocolError(f"{name} claims {clients!r} clients, asked were {len(chosen[name])}")
         counted += clients
+        said = reply.config.get("bytes", 4 * needed * clients)
+        sent += said if isinstance(said, int) and said >= 0 else 0
         if each and clients:
             rows.append(_checked(reply.arrays, {"updates": (clients, needed)}, name)["updates"])
         elif clients:
@@ -113,7 +141,7 @@ def _gather(plan: Plan, engine: Engine, chosen: dict[str, Array], request: Reque
     if rows:
         assert plan.aggregator is not None
         total = plan.aggregator(np.concatenate(rows))
-    return Summed(total, counted, 4 * needed, 0)
+    return Summed(total, counted, sent // max(counted, 1), 0)
 
 
 def _checked(arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], name: str) -> Params:

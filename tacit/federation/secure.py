@@ -1,20 +1,31 @@
-"""The server's end of a secure sum inside a round: enrol, drive the stages, read the sum of integers back as floats."""
+"""The server's end of a secure sum inside a round: enrol, drive the stages, read the sum of integers back as floats.
+
+A round that cannot be opened is skipped: nothing is opened and no data move the model. Where a plan draws its cohort by
+Poisson coins and adds noise, a skipped round looks like any other from outside: its sum is zero, noise is added and
+charged, and neither bytes nor digest nor notes tell. Elsewhere the round's notes say why, and a run whose rounds are
+skipped one after the other ends.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.protocols import Engine, LocalWork, Statistics, exchange
-from tacit.core.values import Address, Array, Params, ProtocolError, Reply, Request, Scalar, Vector
+from tacit.core.protocols import Engine, LocalWork, Shared, Statistics, exchange
+from tacit.core.values import Address, Array, Params, ProtocolError, Reply, Request, Scalar, Turn, Vector
 from tacit.federation.cohort import COHORT
 from tacit.federation.randomness import stream
-from tacit.learning.integers import quantiser
+from tacit.learning.integers import Codec, quantiser
+from tacit.privacy.homomorphic.chosen import chosen as chosen_parts
+from tacit.privacy.secure_sum.groups import robust
+from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 
+PATIENCE = 3  # rounds skipped one after the other, after which a run ends
+REFUSED = "refused"  # in a reply's config: why this party leaves the round
 MODEL = "#model/"  # before the names of broadcast parameters, in requests of the stage "masked"
 
 
@@ -27,6 +38,29 @@ class Summed:
     bytes_up: int  # per contributing party
     bytes_down: int  # beside the broadcast parameters
     digest: str = ""  # SHA-256 of the opened integers, in hex; empty without a secure sum
+    notes: tuple[str, ...] = ()  # why parties were left out, or the whole round
+
+
+@dataclass(slots=True)
+class Talk:
+    """What a round's messages came to, so far."""
+
+    parties: dict[Address, dict[str, Array]]  # party -> what only it is told
+    hosted: dict[Address, int] = field(default_factory=dict)  # party -> clients whose contributions its upload adds
+    up: int = 0  # bytes
+    down: int = 0
+    refusals: list[str] = field(default_factory=list)  # what parties said that left
+
+    def notes(self) -> tuple[str, ...]:
+        """How many parties left, by reason."""
+        found = {reason: self.refusals.count(reason) for reason in dict.fromkeys(self.refusals)}
+        return tuple(f"{count} left the round: {reason}" for reason, count in found.items())
+
+
+def rules_of(plan: Plan) -> Any:
+    """The plan's secure sum, with the fewest contributions that may be opened together filled in."""
+    rules: Any = plan.secure_sum
+    return replace(rules, minimum=plan.minimum)
 
 
 class SecureServer:
@@ -49,46 +83,114 @@ class SecureServer:
         everyone = {name: Request("trust", 0, keys, config) for name in nodes}
         for _ in exchange(engine, everyone):
             pass
-        rules: Any = plan.secure_sum
-        self._server = rules.server(self._run, self._trusted)
+        self._rules = rules_of(plan)
+        self._server = self._rules.server(self._run, self._trusted)
+        self._skipped = 0  # rounds, one after the other
 
     def sum(
-        self, engine: Engine, chosen: dict[str, Array], request: Request, like: Params, work: LocalWork | Statistics
+        self,
+        engine: Engine,
+        chosen: dict[str, Array],
+        request: Request,
+        like: Params,
+        work: LocalWork | Statistics,
+        turns: tuple[Turn, ...] = (),
     ) -> Summed:
-        """Drive one round; parties that fall silent or break the protocol are left out.
+        """Drive one round; parties that fall silent, cannot go on or break the protocol are left out.
 
         Raises:
-            ProtocolError: too few parties are left; nothing was opened.
+            SecureSumAborted: too few parties were left in this round as in those before it; nothing was opened.
         """
-        plan = self._plan
-        parties = _parties(plan, chosen)
-        codec = quantiser(plan, work, like, self._clients, len(self._trusted))
-        size = sum(codec.lengths)
-        self._server.start(request.round, list(parties), size)
+        plan, number = self._plan, request.round
+        talk = Talk(_parties(plan, chosen))
+        codec = quantiser(plan, work, like, self._clients, len(self._trusted), turns)
+        if parts := getattr(self._rules, "parts", ()):
+            self._server.choose(chosen_parts(like, parts, sum(codec.lengths)))
+        try:
+            opened = self._opened(engine, request, sum(codec.lengths), talk)
+        except SecureSumAborted as why:
+            return self._skip(codec, turns, number, str(why), talk)
+        self._skipped = 0
+        counts = np.array([sum(talk.hosted[party] for party in part.survivors) for part in opened])
+        sums = np.stack([codec.decode(part.total, len(part.survivors)) for part in opened])
+        integers = np.asarray(np.sum([part.total for part in opened], axis=0, dtype=np.uint32))
+        vector = sums.sum(axis=0)
+        if plan.aggregator is not None and plan.aggregator.sees == "each" and np.any(counts > 0):
+            vector = robust(plan.aggregator, sums[counts > 0], counts[counts > 0])
+        whole = len(opened) == plan.groups  # else uploads of a group that was lost are in nobody's sum
+        digest = _digest(integers) if whole else ""
+        notes = () if self._hidden else (*talk.notes(), *getattr(self._server, "lost", ()))
+        return Summed(vector, int(counts.sum()), *self._bytes(codec, opened, talk), digest, notes)
+
+    def _opened(self, engine: Engine, request: Request, size: int, talk: Talk) -> list[Opened]:
+        """The sums that a round opens: one, or one for each group that came through."""
+        self._server.start(request.round, list(talk.parties), size)
         model = {MODEL + name: value for name, value in request.arrays.items()}
-        up = down = 0
-        hosted: dict[Address, int] = {}  # party -> clients whose contributions its upload adds
         while self._server.stage != "finish":
             masked = self._server.stage == "masked"
             requests = {}
             for party, asked in self._server.requests().items():
-                down += sum(value.nbytes for value in asked.arrays.values())
-                arrays = {**asked.arrays, **model, **parties[party]} if masked else asked.arrays
+                talk.down += sum(value.nbytes for value in asked.arrays.values())
+                arrays = {**asked.arrays, **model, **talk.parties[party]} if masked else asked.arrays
                 requests[party] = replace(asked, arrays=arrays, config=request.config)
             for party, reply in exchange(engine, requests):
+                if (reason := reply.config.get(REFUSED)) is not None:
+                    talk.refusals.append(str(reason)[:200])
+                    continue
                 if masked:
-                    asked_of = len(parties[party].get(COHORT, [0]))
-                    hosted[party] = _claimed(plan, reply, asked_of)
-                    if hosted[party] < 0:
+                    asked_of = len(talk.parties[party].get(COHORT, [0]))
+                    talk.hosted[party] = _claimed(self._plan, reply, asked_of)
+                    if talk.hosted[party] < 0:
                         continue
-                up += self._received(party, reply)
+                talk.up += self._received(party, reply)
             self._server.close()
-        opened = self._server.finish()
-        count = sum(hosted[party] for party in opened.survivors)
-        number = max(len(opened.survivors), 1)
-        digest = hashlib.sha256(np.ascontiguousarray(opened.total).tobytes()).hexdigest()
-        vector = codec.decode(opened.total, len(opened.survivors))
-        return Summed(vector, count, up // number, down // max(len(parties), 1), digest)
+        found: list[Opened] = self._server.finish()
+        return found
+
+    @property
+    def _hidden(self) -> bool:
+        """Whether nobody may learn from outside who took part: noise is accounted for a cohort drawn in secret."""
+        return self._plan.sampling == "poisson" and self._plan.noise is not None
+
+    def _skip(self, codec: Codec, turns: tuple[Turn, ...], round: int, why: str, talk: Talk) -> Summed:
+        """A round that opens nothing: a sum of nobody, under the noise that clients would have added.
+
+        Raises:
+            SecureSumAborted: rounds before it were skipped too, or no party at all had anything that can be summed.
+        """
+        plan, size = self._plan, sum(codec.lengths)
+        self._skipped += 1
+        notes = (f"round {round} was skipped: {why}", *talk.notes())
+        if not self._hidden and not talk.hosted and len(talk.refusals) >= plan.minimum:  # the plan's fault, not chance
+            raise SecureSumAborted("no party had anything that can be summed; " + "; ".join(notes))
+        if not self._hidden and self._skipped >= min(PATIENCE, plan.rounds):
+            raise SecureSumAborted(f"{self._skipped} rounds came to nothing one after the other; " + "; ".join(notes))
+        total = np.zeros(size, np.uint32)
+        if plan.protect and isinstance(plan.protect[-1], Shared):
+            for party in range(turns[-1].clients):
+                share = plan.protect[-1].share(size, codec.steps[0], turns[-1], stream(plan, "skipped", round, party))
+                total += share.astype(np.uint32)
+        digest = _digest(np.frombuffer(stream(plan, "skipped", round).bytes(4), np.uint32)) if self._hidden else ""
+        moved = self._bytes(codec, [], talk)
+        return Summed(codec.decode(total, 0), 0, *moved, digest, () if self._hidden else notes)
+
+    def _bytes(self, codec: Codec, opened: list[Opened], talk: Talk) -> tuple[int, int]:
+        """(up, down) of each party: counted, or under Poisson coins those of the expected cohort, which are public.
+
+        In a complete graph the counted ones would tell how many took part.
+        """
+        plan, told = self._plan, getattr(self._rules, "traffic", None)
+        if plan.sampling != "poisson" or told is None:
+            survivors = sum(len(part.survivors) for part in opened)
+            return talk.up // max(survivors, 1), talk.down // max(len(talk.parties), 1)
+        everyone = len(self._trusted)
+        expected = (plan.cohort if plan.secure_between == "clients" else everyone) // plan.groups
+        names = sum(len(name.encode()) + 1 for name in self._trusted) * expected // max(everyone, 1)
+        if hasattr(self._rules, "traffic"):
+            moved: tuple[int, int] = self._rules.traffic(expected, sum(codec.lengths), names)
+            return moved
+        up, down = told(expected, sum(codec.lengths), names)
+        return int(up), int(down)
 
     def _received(self, party: Address, reply: Reply) -> int:
         try:
@@ -96,6 +198,10 @@ class SecureServer:
         except ProtocolError:  # a party that speaks nonsense is as good as silent
             return 0
         return sum(value.nbytes for value in reply.arrays.values())
+
+
+def _digest(integers: Array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(integers).tobytes()).hexdigest()
 
 
 def _parties(plan: Plan, chosen: dict[str, Array]) -> dict[Address, dict[str, Array]]:

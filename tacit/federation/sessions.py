@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.values import Address, Array, Params, PlanError, ProtocolError, Reply, Request, Schema, Vector
+from tacit.core.protocols import Shared
+from tacit.core.trees import size
+from tacit.core.values import Address, Array, Params, PlanError, ProtocolError, Reply, Request, Schema, Turn, Vector
 from tacit.federation.randomness import stream
-from tacit.federation.secure import MODEL
+from tacit.federation.secure import MODEL, REFUSED, rules_of
 from tacit.learning.contribution import contribution_like
-from tacit.learning.integers import quantiser
-from tacit.privacy.quantise import Quantiser
+from tacit.learning.integers import Codec, quantiser
+from tacit.privacy import protection
+from tacit.privacy.homomorphic.chosen import chosen
 from tacit.privacy.secure_sum import wire
 from tacit.privacy.secure_sum.keys import Identity
 
@@ -28,10 +32,10 @@ class Sessions:
         schema: Schema,
         first: int,
         parties: int,
-        contribute: Callable[[Params, Array, int], Vector],
+        contribute: Callable[[Params, Array, Request], Vector],
         watched: bool = False,
     ) -> None:
-        """`contribute(shared, clients, round)` is the encoded contribution (d,) of these clients of the node.
+        """`contribute(shared, clients, request)` is the encoded contribution (d,) of these clients of the node.
 
         `first` is the number of the node's first party among all, so that no two parties share a stream. Only a
         `watched` node keeps the plain sum of what it masked, for a simulation to check the secure sum with.
@@ -46,7 +50,7 @@ class Sessions:
         self._trusted: dict[str, bytes] = {}
         self._run = b""
         self._total = 0  # clients that take part in the run
-        self._codec: tuple[int, Quantiser | None] = (0, None)  # of the round
+        self._codec: tuple[int, Codec | None, tuple[Turn, ...], float] = (0, None, (), 0.0)  # of the round
         self._open: dict[int, Any] = {}
         self._due: dict[int, int] = {}  # party -> the round in which its upload comes next
         self._witness: tuple[int, Array] = (0, np.zeros(0, np.uint32))
@@ -73,51 +77,77 @@ class Sessions:
         self._run, self._total = run, total
         return Reply()
 
+    def owes(self, party: int, round: int) -> bool:
+        """Whether this party's upload in this round is still to come."""
+        return self._due.get(party) == round
+
     def answer(self, address: Address, party: int, request: Request, clients: Array) -> Reply:
         """One stage for one party, which speaks for these clients of the node.
 
+        A party that cannot go on, since it was sent something forged, replayed or malformed or has nothing that can be
+        encoded, says why under `REFUSED` and is out of the round: what stands there is read by the server.
+
         Raises:
-            ProtocolError: out of order, forged, replayed or malformed.
+            ProtocolError: nobody has enrolled, or an upload is asked for out of turn.
         """
         if not self._trusted:
             raise ProtocolError(f"{address} was asked for a secure sum before anybody enrolled")
         if party not in self._open:
-            rules: Any = self._plan.secure_sum
+            rules = rules_of(self._plan)
             source = stream(self._plan, "masks", self._first + party) if self._plan.simulation else None
             self._open[party] = rules.client(address, self._identities[party], self._run, self._trusted, source)
         session = self._open[party]
         if request.kind != wire.KIND + "masked":
-            reply: Reply = session.answer(request)
-            if request.kind == wire.KIND + "share":
+            try:
+                reply: Reply = session.answer(request)
+            except ProtocolError as why:
+                return Reply({}, {REFUSED: str(why)})
+            if request.kind == wire.KIND + _before(rules_of(self._plan).stages):
                 self._due[party] = request.round
             return reply
         if self._due.pop(party, None) != request.round:  # before anything is learned: that changes private parameters
             raise ProtocolError(f"{address} owes no upload in round {request.round}: out of order, or sent already")
         shared = {n.removeprefix(MODEL): value for n, value in request.arrays.items() if n.startswith(MODEL)}
-        encoded = self._integers(shared, clients, party, request.round)
         own = {name: value for name, value in request.arrays.items() if not name.startswith("#")}
-        reply = session.answer(Request(request.kind, request.round, own, request.config), encoded)
+        try:
+            encoded = self._integers(shared, clients, party, request)
+            if parts := getattr(self._plan.secure_sum, "parts", ()):  # not what a server says
+                like = contribution_like(self._plan, protection.without(shared), self._schema, request.round)
+                session.choose(chosen(like, parts, len(encoded)))
+            reply = session.answer(Request(request.kind, request.round, own, request.config), encoded)
+        except ProtocolError as why:
+            return Reply({}, {REFUSED: str(why)})
         self._remember(request.round, encoded)
         return reply
 
-    def _integers(self, shared: Params, clients: Array, party: int, round: int) -> Array:
-        plan = self._plan
-        x = self._contribute(shared, clients, round)
+    def _integers(self, shared: Params, clients: Array, party: int, request: Request) -> Array:
+        plan, round = self._plan, request.round
+        x = self._contribute(shared, clients, request)
         if self._codec[0] != round or self._codec[1] is None:
-            like = contribution_like(plan, shared, self._schema, round)
+            like = contribution_like(plan, protection.without(shared), self._schema, round)
             work = plan.algorithm.work(plan.model, round)
-            self._codec = (round, quantiser(plan, work, like, self._total, len(self._trusted)))
-        codec = self._codec[1]
+            told, parties = protection.unpacked(plan, shared), len(self._trusted)
+            summed = parties if plan.secure_between == "nodes" else plan.cohort or parties  # not what a server says
+            turns = protection.turns(plan, round, size(like), self._total, summed, told)
+            bound = protection.reach(plan, turns)
+            self._codec = (round, quantiser(plan, work, like, self._total, parties, turns), turns, bound)
+        codec, turns, bound = self._codec[1:]
         assert codec is not None
-        if plan.clip_norm is not None:  # each client is bounded already: shrink by what rounding may add to its share
+        if math.isfinite(bound):  # each client is bounded already: shrink by what rounding may add to its share
             spread = codec.spread(len(x))
-            if spread > 0.1 * plan.clip_norm:
+            if spread > 0.1 * bound:
                 raise PlanError(
                     f"rounding to integers for {self._total} clients would move the sum by {spread:.3g}, more than a "
-                    f"tenth of the clip norm {plan.clip_norm:g}: use a smaller model, fewer clients or no secure sum"
+                    f"tenth of the bound {bound:g} of a contribution: use a smaller model, fewer clients or no secure "
+                    "sum"
                 )
-            x = x * (1.0 - spread / plan.clip_norm)
-        return codec.encode(x, stream(plan, "rounding", round, self._first + party))
+            x = x * (1.0 - spread / bound)
+        encoded = codec.encode(x, stream(plan, "rounding", round, self._first + party))
+        if plan.protect and isinstance(plan.protect[-1], Shared):
+            source = stream(plan, "share", round, self._first + party)
+            share = plan.protect[-1].share(len(x), codec.steps[0], turns[-1], source)
+            encoded = encoded + share.astype(np.uint32)  # mod 2^32: negative shares wrap as they must
+        return encoded
 
     def _remember(self, round: int, encoded: Array) -> None:
         if not self._watched:
@@ -133,3 +163,8 @@ class Sessions:
 def digest(total: Array) -> str:
     """SHA-256 of integers, in hex, as in `Summed.digest`."""
     return hashlib.sha256(np.ascontiguousarray(total).tobytes()).hexdigest()
+
+
+def _before(stages: tuple[str, ...]) -> str:
+    """The stage after which a party owes its upload."""
+    return stages[stages.index("masked") - 1]

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 from tacit import aggregation, data, learning, models
+from tacit.core.order import compresses
 from tacit.core.plan import Plan
 from tacit.core.toml import loads
 from tacit.core.values import PlanError
 from tacit.learning import trainers
-from tacit.privacy import secure_sum, transforms
+from tacit.privacy import homomorphic, secure_sum, transforms
 
 
 def components(package: ModuleType, *needed: str) -> dict[str, type]:
@@ -38,6 +39,7 @@ def components(package: ModuleType, *needed: str) -> dict[str, type]:
 def vocabulary() -> dict[str, dict[str, type]]:
     """Field of a plan -> kind -> class."""
     algorithms = components(learning, "refuses", "update")
+    protections = components(transforms, "encode", "decode")
     return {
         "data": components(data, "gives", "load"),
         "clients": components(data, "nodes", "owners"),
@@ -48,9 +50,10 @@ def vocabulary() -> dict[str, dict[str, type]]:
         "first": components(models, "statistics", "scores"),
         "second": components(models, "statistics", "scores"),
         "local": components(learning, "work", "lr"),
-        "protect": components(transforms, "encode", "decode"),
+        "protect": protections,
+        "compress": {name: cls for name, cls in protections.items() if compresses(cls())},
         "aggregator": components(aggregation, "sees"),
-        "secure_sum": components(secure_sum, "minimum", "server"),
+        "secure_sum": components(secure_sum, "minimum", "server") | components(homomorphic, "minimum", "server"),
         "trainer": components(trainers, "total"),
     }
 

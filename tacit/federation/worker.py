@@ -9,18 +9,29 @@ import numpy as np
 
 from tacit.core.plan import Plan
 from tacit.core.trees import flatten
-from tacit.core.values import Address, Array, Params, Population, ProtocolError, Reply, Request, TacitError, Vector
+from tacit.core.values import (
+    Address,
+    Array,
+    Params,
+    Population,
+    ProtocolError,
+    Reply,
+    Request,
+    Scalar,
+    TacitError,
+    Turn,
+    Vector,
+)
 from tacit.federation.cohort import COHORT, vanishes
 from tacit.federation.private_store import PrivateStore
 from tacit.federation.randomness import stream
+from tacit.federation.secure import REFUSED, rules_of
 from tacit.federation.sessions import Sessions
 from tacit.learning.contribution import contribution_like
 from tacit.learning.examples import round_seed
 from tacit.learning.trainers.choice import trainer_of
+from tacit.privacy import messages, protection
 from tacit.privacy.secure_sum import wire
-
-STAGES = tuple(wire.KIND + stage for stage in wire.STAGES)
-MASKED = wire.STAGES.index("masked")  # the stage from which on a client that has dropped out is silent
 
 
 class Worker:
@@ -32,6 +43,7 @@ class Worker:
         self.population = population
         self.first = population.first
         self.private = PrivateStore(plan, population, store)
+        self._sent = 0  # bytes of the clients' unmasked messages, where transforms make messages of their own
         self._digest = plan.digest()
         initial = plan.algorithm.init(plan.model, population.schema, plan.seed).shared
         self._shapes = {name: np.shape(value) for name, value in initial.items()}
@@ -61,7 +73,7 @@ class Worker:
             case "commit":
                 self.private.commit(request.round)
                 return Reply()
-        if request.kind in STAGES:
+        if request.kind.startswith(wire.KIND):
             return self._secure(address, request)
         if request.kind not in ("train", "train/each"):
             raise ProtocolError(f"unknown request kind {request.kind!r}")
@@ -74,32 +86,59 @@ class Worker:
         cohort = self._present(request)
         shared = {name: value for name, value in request.arrays.items() if name != COHORT}
         if request.kind == "train":
-            return Reply(self._total(shared, cohort, request.round), {"clients": len(cohort)})
-        updates = [self._contribution(shared, cohort[i : i + 1], request.round) for i in range(len(cohort))]
-        return Reply({"updates": np.stack(updates) if updates else np.zeros((0, 0))}, {"clients": len(cohort)})
+            if self.plan.per_client:
+                before = self._sent
+                encoded = self._contribution(shared, cohort, request)
+                return Reply({"sum": encoded}, {"clients": len(cohort), "bytes": self._sent - before})
+            total = self._total(protection.without(shared), cohort, request.round, self.plan.clip_norm)
+            return Reply(total, {"clients": len(cohort)})
+        before = self._sent
+        updates = [self._contribution(shared, cohort[i : i + 1], request) for i in range(len(cohort))]
+        told: dict[str, Scalar] = {"clients": len(cohort)}
+        if self.plan.per_client:
+            told["bytes"] = self._sent - before
+        return Reply({"updates": np.stack(updates) if updates else np.zeros((0, 0))}, told)
 
     def _secure(self, address: Address, request: Request) -> Reply | None:
         if self.plan.secure_sum is None:
             raise ProtocolError(f"{address} was asked for a secure sum, but its plan has none")
         _, by_client, index = address.partition("/")
-        stage = STAGES.index(request.kind)
+        kinds: list[str] = [wire.KIND + stage for stage in rules_of(self.plan).stages]
+        if request.kind not in kinds:
+            raise ProtocolError(f"unknown request kind {request.kind!r}: the secure sum of this plan has no such stage")
+        stage, masked = kinds.index(request.kind), kinds.index(wire.KIND + "masked")
         if self.plan.secure_between == "nodes":
             if by_client:
                 raise ProtocolError(f"{address} is not hosted here as a party: this node speaks for all its clients")
-            if stage != MASKED:
+            if stage != masked:
                 return self.sessions.answer(address, 0, request, np.zeros(0, np.int64))
             if self.plan.cohort == 0 and len(request.arrays.get(COHORT, ())) != self.clients:
                 raise ProtocolError(
                     f"{address} was asked for some of its clients, but its plan takes all in each round"
                 )
             cohort = self._present(request)
-            return replace(self.sessions.answer(address, 0, request, cohort), config={"clients": len(cohort)})
+            reply = self._uploaded(address, 0, request, cohort)
+            return reply if REFUSED in reply.config else replace(reply, config={"clients": len(cohort)})
         client = int(index) if index.isascii() and index.isdecimal() else -1
         if not 0 <= client < self.clients:
             raise ProtocolError(f"{address} is not hosted here: this node has {self.clients} clients")
-        if stage >= MASKED and self._gone(client, request.round):
+        if stage >= masked and self._gone(client, request.round):  # who has dropped out is silent
             return None
+        if stage == masked:
+            return self._uploaded(address, client, request, np.array([client]))
         return self.sessions.answer(address, client, request, np.array([client]))
+
+    def _uploaded(self, address: Address, party: int, request: Request, clients: Array) -> Reply:
+        """The upload of a party; where it cannot give one, its clients' private parameters are as before the round."""
+        before: dict[str, Array] = {}
+        if self.sessions.owes(party, request.round):
+            self.private.begin(request.round)
+            before = {name: values[clients].copy() for name, values in self.private.own.items()}
+        reply = self.sessions.answer(address, party, request, clients)
+        if REFUSED in reply.config:
+            for name, values in before.items():
+                self.private.own[name][clients] = values
+        return reply
 
     def _present(self, request: Request) -> Array:
         """(k,) those of a request's cohort that have not, in simulation, dropped out."""
@@ -113,7 +152,7 @@ class Worker:
     def _gone(self, client: int, round: int) -> bool:
         return vanishes(self.plan, self.first + client, round)
 
-    def _total(self, shared: Params, cohort: Array, round: int) -> Params:
+    def _total(self, shared: Params, cohort: Array, round: int, bound: float | None) -> Params:
         """Sums over a cohort; bounded inside the trainer, so that no update of a single client is ever kept."""
         found = {name: np.shape(value) for name, value in shared.items()}
         if found.keys() != self._shapes.keys() or any(
@@ -124,22 +163,46 @@ class Worker:
             return contribution_like(self.plan, shared, self.population.schema, round)
         work = self.plan.algorithm.work(self.plan.model, round)
         seed = round_seed(self.plan.seed, round)
-        bound = self.plan.clip_norm
         trainer = trainer_of(self.plan, work)
         self.private.begin(round)
         try:
-            return trainer.total(work, shared, self.private.own, self.population, cohort, seed, bound)
+            return trainer.total(work, shared, self.private.parameters, self.population, cohort, seed, bound)
         except ValueError as error:
             if isinstance(error, TacitError):
                 raise
             raise ProtocolError(f"round {round} cannot be summed: {error}") from error
 
-    def _contribution(self, shared: Params, clients: Array, round: int) -> Vector:
-        """(d,) float64: one client's contribution, encoded by every transform; or the sum of several bounded ones."""
-        x = flatten(self._total(shared, clients, round))
-        if len(clients) != 1:
-            return x
-        source = stream(self.plan, "encode", round, self.first + int(clients[0]))
-        for transform in self.plan.protect:
-            x = transform.encode(x, source)
-        return x
+    def _contribution(self, shared: Params, clients: Array, request: Request) -> Vector:
+        """(k,) float64: the sum of some clients' contributions, each encoded by every transform.
+
+        Where transforms only bound, clients are bounded and added inside the trainer.
+        """
+        plan, round = self.plan, request.round
+        parameters, told = protection.without(shared), protection.unpacked(plan, shared)
+        if not plan.per_client and len(clients) != 1:
+            return flatten(self._total(parameters, clients, round, plan.clip_norm))
+        everyone, parties = (int(request.config.get(key, self.clients)) for key in ("clients", "parties"))
+        turns: tuple[Turn, ...] = ()
+        total = np.zeros(0)
+        if plan.secure_sum is None and len(clients) > 1 and all(getattr(t, "linear", False) for t in plan.protect):
+            x = flatten(self._total(parameters, clients, round, None))  # encoding is linear: of the sum, just once
+            turns = protection.turns(plan, round, len(x), everyone, parties, told)
+            encoded, _ = protection.encode(plan, x, turns, stream(plan, "encode", round, self.first))
+            message = messages.message(plan.protect, turns, encoded)
+            self._sent += messages.size(message) * len(clients)  # a message's size does not depend on its values
+            return encoded
+        for client in clients.tolist():
+            x = flatten(self._total(parameters, np.array([client]), round, None if plan.per_client else plan.clip_norm))
+            if not turns:
+                turns = protection.turns(plan, round, len(x), everyone, parties, told)
+            memory = self.private.own[protection.MEMORY][client] if protection.MEMORY in self.private.own else None
+            source = stream(plan, "encode", round, self.first + client)
+            encoded, kept = protection.encode(plan, x, turns, source, memory)
+            if kept is not None:
+                self.private.own[protection.MEMORY][client] = kept
+            if plan.per_client and plan.secure_sum is None:  # what is added is what a message brought over
+                message = messages.message(plan.protect, turns, encoded)
+                self._sent += messages.size(message)
+                encoded = messages.opened(plan.protect, turns, message)
+            total = encoded if not len(total) else total + encoded
+        return total

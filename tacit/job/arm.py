@@ -49,7 +49,8 @@ def measure(parts: list[tuple[Task, Plan, Trained]], data: Interactions | Tabula
             pooled.append((truth(task), probabilities(model, shared, own, task), owner))
             if isinstance(data, Tabular) and isinstance(model, LossModel) and 1 < len(task.train) <= 32:
                 single.append((truth(task), _alone(model, task, plan.seed), owner))
-        assessment, central = assess_rows(rows), assess_rows(pooled)
+        asked = [task.groups for task, _, _ in parts] if isinstance(data, Tabular) else None
+        assessment, central = assess_rows(rows, asked), assess_rows(pooled)
         local = assess_rows(single) if single else None
     return Arm(plan, trained, assessment, central, local, len(task.train))
 

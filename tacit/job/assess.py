@@ -82,8 +82,23 @@ def assess_ranking(model: Model, shared: Params, own: Params, task: Task, data: 
     return Assessment(result.summary(), groups, beyond)
 
 
-def assess_rows(parts: list[tuple[Array, Array, Array]], minimum: int = 10) -> Assessment:
-    """Classification figures with intervals, over the test rows of all folds: (labels, probabilities, owners)."""
+def assess_rows(
+    parts: list[tuple[Array, Array, Array]], by: list[Mapping[str, Array]] | None = None, threshold: float = 0.5
+) -> Assessment:
+    """Classification figures with intervals, over the test rows of all folds: (labels, probabilities, owners).
+
+    `by` names each fold's rows' groups: attribute -> (rows,). Groups show accuracy; many values are left out.
+    """
     labels, scores, owners = (np.concatenate([part[i] for part in parts]) for i in range(3))
     few = len(np.unique(owners)) < 50  # a handful of institutions says nothing about spread: resample rows instead
-    return Assessment(Classification(labels, scores, None if few else owners).summary())
+    named = {name: np.concatenate([part[name] for part in by]) for name in by[0]} if by else {}
+    right = ((scores >= threshold) == (labels > 0.5)).astype(np.float64)
+    groups = {
+        name: [
+            {"group": g.name, "customers": g.customers, "accuracy": g.mean, "low": g.low, "high": g.high}
+            for g in by_group(right, values)
+        ]
+        for name, values in named.items()
+        if len(np.unique(values)) <= 12
+    }
+    return Assessment(Classification(labels, scores, None if few else owners).summary(), groups)

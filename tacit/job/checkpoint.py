@@ -58,12 +58,14 @@ def load(path: Path) -> Checkpoint | None:
             states[prefix] = State(parts[0], parts[1])
     records = about.pop("records")
     events = tuple(Event(**event) for event in about.pop("events"))
-    return Checkpoint(Round(**about, events=events, state=states["last"]), records, states.get("best"))
+    notes = tuple(about.pop("notes", ()))
+    round = Round(**about, events=events, notes=notes, state=states["last"])
+    return Checkpoint(round, records, states.get("best"))
 
 
 def asdict_round(record: Round) -> dict[str, Any]:
-    """A round without its state: numbers only."""
-    return {
+    """A round without its state: numbers, and notes where there are any."""
+    told = {
         "number": record.number,
         "cohort": record.cohort,
         "clients": record.clients,
@@ -74,3 +76,4 @@ def asdict_round(record: Round) -> dict[str, Any]:
         "seconds": record.seconds,
         "sum_digest": record.sum_digest,
     }
+    return told | ({"notes": list(record.notes)} if record.notes else {})

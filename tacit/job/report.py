@@ -11,6 +11,7 @@ import numpy as np
 
 from tacit.core.plan import Plan
 from tacit.core.protocols import Classifier, Statistics
+from tacit.core.values import Turn
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
@@ -116,7 +117,7 @@ def _privacy(arm: Arm) -> dict[str, Any] | None:
     spent, noise = arm.trained.spent, arm.plan.noise
     if spent is None or noise is None:
         return None
-    event = noise.event(arm.plan.sampling, (arm.plan.cohort or arm.clients) / arm.clients)
+    event = noise.event(arm.plan.sampling, (arm.plan.cohort or arm.clients) / arm.clients, Turn(rounds=arm.plan.rounds))
     assert event is not None
     return {
         "training": arm.plan.name,
@@ -128,11 +129,13 @@ def _privacy(arm: Arm) -> dict[str, Any] | None:
         "epsilon_by_rdp": spent.check,
         "mechanism": event.mechanism,
         "noise_multiplier": event.noise_multiplier,
-        "clip_norm": arm.plan.clip_norm,
+        "clip_norm": getattr(noise, "clip_norm", arm.plan.clip_norm),
         "sampling": "everyone" if event.sampling_rate >= 1.0 else event.sampling,
         "sampling_rate": event.sampling_rate,
         "simulation": arm.plan.simulation,
-        "against": "whoever sees the model; the server adds the noise and sees the sum without it",
+        "against": getattr(
+            noise, "against", "whoever sees the model; the server adds the noise and sees the sum without it"
+        ),
     }
 
 
@@ -147,7 +150,7 @@ def _secure(arm: Arm) -> dict[str, Any] | None:
         "dropped": sum(int(r["dropped"]) for r in records),
         "exact": all(checks) if checks else None,
         "between": arm.plan.secure_between,
-        "minimum": arm.plan.secure_sum.minimum,
+        "minimum": arm.plan.minimum,
         "rounds": len(records),
     }
 
@@ -190,7 +193,8 @@ def _sent(arm: Arm) -> str:
     what = f"{plan.name}: each client's contribution to {type(plan.model).__name__}"
     if plan.secure_sum is not None:
         whose = "contributions" if plan.secure_between == "clients" else "nodes' own sums"
-        what += f", masked so that only sums of at least {plan.secure_sum.minimum} {whose} can be opened"
+        hidden = getattr(plan.secure_sum, "hides", "masked")
+        what += f", {hidden} so that only sums of at least {plan.minimum} {whose} can be opened"
     else:
         what += ", readable by the server (no secure sum in this plan)"
     if plan.clip_norm is not None:

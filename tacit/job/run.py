@@ -5,7 +5,6 @@ resumed.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,13 +19,26 @@ from tacit.audit.report_html import render
 from tacit.audit.verify import verify
 from tacit.core.plan import Plan
 from tacit.core.protocols import Classifier, Recommender
-from tacit.core.values import Array, DataError, Params, PlanError
+from tacit.core.values import Array, Params, PlanError
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
 from tacit.job.arm import Arm, measure
+from tacit.job.attack import quick
+from tacit.job.budget import Drawing, Meter, reserve
 from tacit.job.report import baseline_names, build
 from tacit.job.result import Result
+from tacit.job.run_folder import (
+    append_round,
+    close,
+    earlier,
+    locked,
+    own,
+    refuse_another,
+    remember,
+    same_data,
+    store_plan,
+)
 from tacit.job.task import Task, load, tasks
 from tacit.job.training import Step, Trained, train
 from tacit.privacy.calibrate import calibrate
@@ -35,38 +47,67 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 PARTS = (  # keys of the report that no training may take
     *("data", "clients", "rounds", "centralized", "counterparts", "local", "classification", "privacy", "secure_sum"),
     *("cost", "groups", "beyond", "curves", "curves_on", "trainer", "notes", "sent", "plan", "run_folder", "ledger"),
+    *("budget", "attacks"),
 )
 
 
-def run_job(plan: Plan, folder: Path, data: Path | None = None, processes: int = 0) -> Iterator[Step | Result]:
+def run_job(
+    plan: Plan, folder: Path, data: Path | None = None, processes: int = 0, drawing: Drawing | None = None
+) -> Iterator[Step | Result]:
     """Yield a Step after each round and the Result at the end. A folder that holds an unfinished run is resumed.
+
+    With a `drawing`, all rounds are reserved from its budget before data are touched; a resumed run goes on so.
 
     Raises:
         TacitError: the plan, the data or the folder cannot be used; the message says why.
     """
-    before = Cost.now()
     _refuse_names(plan)
-    _refuse_another(folder, plan)
-    loaded = load(plan, data)
-    _own(folder, plan)
+    refuse_another(folder, plan)
+    meter = reserve(plan, folder, drawing)
+    try:
+        loaded = load(plan, data)
+        own(folder, plan)
+    except BaseException:
+        if meter is not None:
+            meter.abandon(folder)
+        raise
+    with locked(folder):
+        yield from _run(plan, folder, loaded, processes, meter)
+
+
+def _run(
+    plan: Plan, folder: Path, loaded: Interactions | Tabular, processes: int, meter: Meter | None
+) -> Iterator[Step | Result]:
+    began, before = Cost.now(), earlier(folder)
     ledger = Ledger(folder / "ledger", origin=f"tacit/{plan.digest()[:16]}")
     if ledger.sealed:  # finished before: what it says is proven again, nothing is computed
         yield _finished(folder)
         return
+    same_data(folder, loaded)
     ledger.append_once("plan", "plan", {"plan": plan.digest(), "name": plan.name, "versions": versions()})
+    if meter is not None:
+        for charge in meter.charges():  # a crash may have kept some from being told
+            ledger.append_once("charge", *meter.told(charge))
     arms: list[Arm] = []
     for each in (plan, *plan.also):
         arm = None
-        for item in _train(each, loaded, folder, ledger, processes):
+        for item in _train(each, loaded, folder, ledger, processes, meter):
             if isinstance(item, Step):
+                remember(folder, before + (Cost.now() - began))
                 yield item
             else:
                 arm = item
         assert arm is not None
         arms.append(arm)
-    report = build(plan, arms, loaded, folder, Cost.now() - before)
+    report = build(plan, arms, loaded, folder, before + (Cost.now() - began))
+    if meter is not None:
+        report["budget"] = meter.summary()
+        report["notes"].append(meter.note(report["budget"]))
+    report["attacks"] = quick(arms[0].plan, loaded)
     models = {arm.plan.name: arm.trained.shared for arm in arms}
-    yield Result(_write(plan, report, models, folder, ledger), folder, models)
+    report = _write(plan, report, models, folder, ledger)
+    close(folder)
+    yield Result(report, folder, models)
 
 
 def _refuse_names(plan: Plan) -> None:
@@ -87,36 +128,6 @@ def _refuse_names(plan: Plan) -> None:
             raise PlanError(f"{type(baseline).__name__} cannot be a baseline here: it is no {kind.__name__.lower()}")
 
 
-def _refuse_another(folder: Path, plan: Plan) -> None:
-    """Leave the run of another plan alone.
-
-    Raises:
-        DataError: the folder holds one, or is no folder.
-    """
-    path = folder / "plan.toml"
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file, and a run needs a folder: choose another one")
-    if path.exists() and path.read_bytes() != plan.toml().encode():
-        raise DataError(f"{folder} holds a run of another plan: choose another folder, or resume it without a plan")
-
-
-def _own(folder: Path, plan: Plan) -> None:
-    """Mark the folder as this plan's; a folder that is so already is left as it is.
-
-    Raises:
-        DataError: it cannot be made.
-    """
-    path = folder / "plan.toml"
-    if path.exists():
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".tmp").write_bytes(plan.toml().encode())
-        os.replace(path.with_suffix(".tmp"), path)
-    except OSError as error:
-        raise DataError(f"the run folder {folder} cannot be made: {error.strerror}") from None
-
-
 def _finished(folder: Path) -> Result:
     """The result of a run that is complete, verified first."""
     verify(folder)
@@ -129,16 +140,27 @@ def _finished(folder: Path) -> Result:
 
 
 def _train(
-    plan: Plan, data: Interactions | Tabular, folder: Path, ledger: Ledger, processes: int
+    plan: Plan,
+    data: Interactions | Tabular,
+    folder: Path,
+    ledger: Ledger,
+    processes: int,
+    meter: Meter | None,
 ) -> Iterator[Step | Arm]:
     parts: list[tuple[Task, Plan, Trained]] = []
     for task in tasks(plan, data):
         ready = calibrate(plan, len(task.train))
-        for item in train(ready, task, folder, processes):
+        if meter is not None:
+            meter.check(ready, len(task.train), folder)
+        store_plan(folder, ledger, "-".join(part for part in (plan.name, task.name) if part), ready)
+        for item in train(ready, task, folder, processes, meter):
             if isinstance(item, Step):
                 record = item.record
+                if meter is not None:
+                    for charge in item.charges:
+                        ledger.append_once("charge", *meter.told(charge))
                 ledger.append_once("round", f"{item.training}/{record['number']}", _entry(record))
-                _append_round(folder, record)
+                append_round(folder, record)
                 yield item
             else:
                 parts.append((task, ready, item))
@@ -152,29 +174,12 @@ def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in keys} | {key: record[key] for key in spent if key in record}
 
 
-def _append_round(folder: Path, record: Mapping[str, Any]) -> None:
-    """Add a round to rounds.jsonl, unless it stands there: a resumed run says its old rounds again."""
-    path = folder / "rounds.jsonl"
-    line = json.dumps(dict(record), sort_keys=True)
-    if path.exists():
-        whole = path.read_text(encoding="utf-8").split("\n")
-        if line in whole[:-1]:
-            return
-        if whole[-1]:  # a line torn by a crash
-            path.write_text("".join(part + "\n" for part in whole[:-1]), encoding="utf-8")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _write(
     plan: Plan, report: dict[str, Any], models: Mapping[str, Params], folder: Path, ledger: Ledger
 ) -> dict[str, Any]:
     arrays = {f"{name}/{key}": np.asarray(v, order="C") for name, params in models.items() for key, v in params.items()}
     save_file(arrays, folder / "model.safetensors", {"plan": plan.digest()})
-    told = (folder / "rounds.jsonl").read_bytes().count(b"\n")
-    report["ledger"] = {"entries": 1 + told + 2, "verified": True}  # plan, rounds; then rounds.jsonl and the result
+    report["ledger"] = {"entries": len(ledger) + 2, "verified": True}  # rounds.jsonl and the result are to come
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(render(report), encoding="utf-8")
     ledger.seal(folder)

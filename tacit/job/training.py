@@ -21,15 +21,15 @@ from tacit.core.values import DataError, Event, Params, Population, Round, State
 from tacit.evaluation.validation import best_round
 from tacit.federation.engines.in_process import InProcess
 from tacit.federation.engines.ray_pool import RayPool
-from tacit.federation.run import run
 from tacit.federation.sessions import digest as sum_digest
 from tacit.federation.worker import Worker
 from tacit.job import checkpoint
 from tacit.job.assess import ranking, validation_ranking
+from tacit.job.budget import Meter, metered
 from tacit.job.checkpoint import Checkpoint
 from tacit.job.task import Task
 from tacit.privacy.accountant import Spent, spent
-from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.budget.account import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Step:
     training: str
     rounds: int
     record: Mapping[str, Any]
+    charges: tuple[Entry, ...] = ()  # what the round drew from a budget, stored before it began
 
 
 def split_nodes(task: Task, parts: int) -> dict[str, Population]:
@@ -75,7 +76,9 @@ def engine_of(plan: Plan, nodes: Mapping[str, Population], store: Path, processe
     return nullcontext(InProcess({name: make() for name, make in build.items()}))
 
 
-def train(plan: Plan, task: Task, folder: Path, processes: int = 0) -> Iterator[Step | Trained]:
+def train(
+    plan: Plan, task: Task, folder: Path, processes: int = 0, meter: Meter | None = None
+) -> Iterator[Step | Trained]:
     """Yield a Step after each round, then the Trained model. Resumes from the checkpoint in `folder`, if there is one.
 
     Raises:
@@ -89,7 +92,7 @@ def train(plan: Plan, task: Task, folder: Path, processes: int = 0) -> Iterator[
         raise DataError(f"the run in this folder began with another plan for {name!r}: choose another run folder")
     nodes = split_nodes(task, processes)
     with engine_of(plan, nodes, place / "clients", processes) as engine:
-        for step in _rounds(plan, task, engine, name, path, point):
+        for step in _rounds(plan, task, engine, name, path, point, meter):
             point = step[1]
             yield step[0]
         assert point is not None
@@ -105,29 +108,36 @@ def train(plan: Plan, task: Task, folder: Path, processes: int = 0) -> Iterator[
 def private_of(engine: Any, nodes: Iterable[str], round: int) -> Params:
     """All clients' private parameters in the order of the clients: simulation's view, nothing that a server gets."""
     parts = engine.private(round)
-    names = sorted({name for part in parts.values() for name in part})
+    names = sorted({name for part in parts.values() for name in part if not name.startswith("#")})
     return {name: np.concatenate([parts[node][name] for node in nodes]) for name in names}
 
 
 def _rounds(
-    plan: Plan, task: Task, engine: Any, name: str, path: Path, point: Checkpoint | None
+    plan: Plan,
+    task: Task,
+    engine: Any,
+    name: str,
+    path: Path,
+    point: Checkpoint | None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[Step, Checkpoint]]:
     records = [] if point is None else list(point.records)
     best = None if point is None else point.best
     for number in range(len(records)):  # said again after a resume, so that ledger and progress can catch up
         assert point is not None
         yield Step(name, plan.rounds, records[number]), point
-    for done in run(plan, engine, task.train.schema, None if point is None else point.round):
+    after = None if point is None else point.round
+    for done, charges in metered(meter, plan, name, engine, task.train.schema, after):
         record = _record(plan, name, done, records)
         if done.sum_digest:
-            record["exact"] = _exact(engine, done)
+            record["exact"] = done.clients == 0 or _exact(engine, done)
         record |= _validation(plan, task, done, engine)
         records.append(record)
         if plan.select == "best" and _kept(plan, records) == done.number:
             best = State(done.state.shared, private_of(engine, engine.nodes(), done.number))
         point = Checkpoint(done, records, best)
         checkpoint.save(path, point)
-        yield Step(name, plan.rounds, record), point
+        yield Step(name, plan.rounds, record, charges), point
 
 
 def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) -> dict[str, Any]:
@@ -143,11 +153,12 @@ def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) ->
 
 
 def _spent(plan: Plan, records: list[dict[str, Any]]) -> Spent | None:
-    if not isinstance(plan.noise, Gaussian):
+    noise: Any = plan.noise
+    if noise is None:
         return None
     events = [Event(**event) for record in records for event in record["events"]]
-    unit = "customer" if plan.data.gives == "interactions" else "client"
-    return spent(events, plan.noise.delta, unit)
+    unit = getattr(noise, "unit", None) or ("customer" if plan.data.gives == "interactions" else "client")
+    return spent(events, noise.delta, unit)
 
 
 def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, float]:

@@ -28,6 +28,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "unit": "customer",
         "neighbouring": "add-or-remove-one",
     },
+    "charge": {
+        "training": "private",
+        "number": 3,
+        "attempt": 2,
+        "holder": "bank-a",
+        "purpose": "recommendations",
+        "events": [{"mechanism": "gaussian", "noise_multiplier": 1.5, "sampling": "all", "count": 1}],
+    },
     "file": {"path": "rounds.jsonl", "sha256": DIGEST, "lines": ["ab" * 8]},
     "result": {"report": DIGEST, "page": DIGEST, "model": DIGEST},
 }
@@ -67,6 +75,11 @@ def test_a_field_that_is_not_declared_is_refused_and_not_repeated_in_the_message
         ("round", "epsilon", None),
         ("round", "unit", "Ada Lovelace"),
         ("round", "update", b"raw"),
+        ("charge", "attempt", "2"),
+        ("charge", "events", [{"mechanism": "Ada Lovelace"}]),
+        ("charge", "events", [{"Ada Lovelace": 1}]),
+        ("charge", "events", [{"count": -1}]),
+        ("charge", "events", {"count": 1}),
         ("file", "path", "../secrets"),
         ("file", "path", "/etc/passwd"),
         ("file", "path", ".hidden"),
@@ -92,7 +105,7 @@ def test_a_missing_field_and_an_unknown_kind_are_named() -> None:
     with pytest.raises(VerificationError, match="'sha256'"):
         checked({"kind": "file", "path": "a"})
     for kind in ("person", None, 3, ["round"]):
-        with pytest.raises(VerificationError, match="plan, round, file, result"):
+        with pytest.raises(VerificationError, match="plan, round, charge, file, result"):
             checked({"kind": kind})
 
 
@@ -116,7 +129,9 @@ def test_anything_else_is_refused_as_a_verification_error(fields: dict[str, Any]
 
 
 def test_an_entry_is_known_by_what_it_is_about() -> None:
-    assert [identity({"kind": kind, **GOOD[kind]}) for kind in KINDS] == ["plan", "private/3", "rounds.jsonl", "result"]
+    assert [identity({"kind": kind, **GOOD[kind]}) for kind in KINDS] == [
+        *("plan", "private/3", "private/3/2", "rounds.jsonl", "result")
+    ]
 
 
 def test_versions_name_what_computes() -> None:

@@ -80,6 +80,23 @@ def test_entries_come_in_order(tmp_path: Path, key: Ed25519PrivateKey) -> None:
         ledger.append({"kind": "round", **round_entry(2)})
 
 
+def test_where_a_training_draws_from_a_budget_every_round_of_it_does_so_first(
+    tmp_path: Path, key: Ed25519PrivateKey
+) -> None:
+    ledger = begin(tmp_path, key, rounds=0)
+    paid = {"training": "federated", "attempt": 1, "holder": "bank-a", "purpose": "recommendations"}
+    paid |= {"events": [{"mechanism": "gaussian", "noise_multiplier": 1.0, "sampling": "all", "sampling_rate": 1.0}]}
+    ledger.append_once("charge", "federated/1/1", {**paid, "number": 1})
+    ledger.append_once("round", 1, round_entry(1))
+    with pytest.raises(VerificationError, match="round 2 of federated was not drawn from the budget"):
+        ledger.append_once("round", 2, round_entry(2))
+    for attempt in (1, 2):
+        ledger.append_once("charge", f"federated/2/{attempt}", {**paid, "number": 2, "attempt": attempt})
+    ledger.append_once("round", 2, round_entry(2))
+    ledger.append_once("round", "private/1", round_entry(1, training="private"))
+    assert len(read(tmp_path).entries) == 7
+
+
 def test_an_interrupted_and_an_uninterrupted_run_have_equal_entries(tmp_path: Path, key: Ed25519PrivateKey) -> None:
     begin(tmp_path / "whole", key, rounds=6)
     begin(tmp_path / "cut", key, rounds=3)

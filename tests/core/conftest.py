@@ -37,12 +37,17 @@ def around(field: str, component: Any) -> Plan:
                 if outer in Plan.__dataclass_fields__ and field in cls.__dataclass_fields__:
                     return around(outer, cls(**{field: component}))
     many = field in ("baselines", "protect")
-    chosen = {field: (component,) if many else component}
-    for parts in sound():
-        try:
-            return build(**(parts | chosen))
-        except PlanError:
-            continue
+    chosen = [{field: (component,) if many else component}]
+    if field == "protect":  # a mechanism may want a bound before it, or a secure sum around it
+        kinds = vocabulary()
+        chosen += [{field: (kinds["protect"]["Clip"](), component)}]
+        chosen += [{**chosen[0], "secure_sum": kinds["secure_sum"]["SecAgg"]()}]
+    for changes in chosen:
+        for parts in sound():
+            try:
+                return build(**(parts | changes))
+            except PlanError:
+                continue
     raise AssertionError(f"no plan may hold {component!r}")
 
 

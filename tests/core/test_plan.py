@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tacit.aggregation.median import Median
 from tacit.aggregation.sum import Sum
 from tacit.core import plan as plan_module
 from tacit.core.plan import Plan
-from tacit.core.values import Event, PlanError, TacitError, Vector
+from tacit.core.values import Event, PlanError, TacitError, Turn, Vector
 from tacit.data.adult import Adult
 from tacit.data.clients import ByCustomer, Uniform
 from tacit.data.storefront import Storefront
@@ -32,7 +33,9 @@ from tacit.models.neural_collaborative_filtering import NeuralCollaborativeFilte
 from tacit.models.popularity import Popularity
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.top_k import TopK
 
 MakePlan = Callable[..., Plan]
 
@@ -49,13 +52,27 @@ class UnboundedNoise:
     def noisy(self) -> bool:
         return True
 
-    def encode(self, x: Vector, source: Any) -> Vector:
+    @property
+    def per_client(self) -> bool:
+        return False
+
+    @property
+    def lossy(self) -> bool:
+        return False
+
+    def length(self, turn: Turn) -> int:
+        return turn.size
+
+    def reach(self, bound: float, turn: Turn) -> float:
+        return bound
+
+    def encode(self, x: Vector, turn: Turn, source: Any) -> Vector:
         return x
 
-    def decode(self, total: Vector, source: Any) -> Vector:
+    def decode(self, total: Vector, turn: Turn, source: Any) -> Vector:
         return total
 
-    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
         return None
 
 
@@ -71,14 +88,53 @@ class Rotation:
     def noisy(self) -> bool:
         return False
 
-    def encode(self, x: Vector, source: Any) -> Vector:
+    @property
+    def per_client(self) -> bool:
+        return False
+
+    @property
+    def lossy(self) -> bool:
+        return False
+
+    def length(self, turn: Turn) -> int:
+        return turn.size
+
+    def reach(self, bound: float, turn: Turn) -> float:
+        return bound
+
+    def encode(self, x: Vector, turn: Turn, source: Any) -> Vector:
         return x[::-1]
 
-    def decode(self, total: Vector, source: Any) -> Vector:
+    def decode(self, total: Vector, turn: Turn, source: Any) -> Vector:
         return total[::-1]
 
-    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares(Gaussian):
+    """Noise of which every client adds a share."""
+
+    def headroom(self, turn: Turn, step: float) -> float:
+        return 1.0
+
+    def share(self, size: int, step: float, turn: Turn, source: Any) -> Any:
+        return np.zeros(size, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Clip):
+    """A transform with which clients remember."""
+
+    name: str = ""
+
+    @property
+    def per_client(self) -> bool:
+        return True
+
+    def encode_with(self, x: Vector, memory: Any, turn: Turn, source: Any) -> tuple[Vector, Any]:
+        return x, memory
 
 
 TABULAR = {"data": Adult(), "clients": Uniform()}
@@ -148,6 +204,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"cohort": 20, "secure_sum": SecAgg(minimum=100)},
         ("100", "cohort", "20"),
     ),
+    "groups that nothing compares": (
+        {"secure_sum": SecAgg(minimum=3, groups=4)},
+        ("4 groups", "Median"),
+    ),
+    "a cohort below the minimum of every group": (
+        {"cohort": 20, "secure_sum": SecAgg(minimum=6, groups=4), "aggregator": Median()},
+        ("6", "each of 4 groups", "20"),
+    ),
     "noise on a median": ({"protect": (Gaussian(),), "aggregator": Median()}, ("Gaussian", "Median")),
     "noise on what nobody bounded": ({"protect": (UnboundedNoise(),)}, ("UnboundedNoise", "Clip")),
     "noise before the clip": ({"protect": (UnboundedNoise(), Clip())}, ("UnboundedNoise", "Clip")),
@@ -157,6 +221,21 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("select", "best", "validation"),
     ),
     "a transform that bounds nothing": ({"protect": (Rotation(),)}, ("Rotation", "bound")),
+    "shares of noise without a secure sum": ({"protect": (Shares(),)}, ("Shares", "secure_sum")),
+    "shares of noise that are changed afterwards": (
+        {"protect": (Shares(), Clip()), "secure_sum": SecAgg(minimum=3)},
+        ("Shares", "last"),
+    ),
+    "places of values in the clear": ({"protect": (TopK(),)}, ("TopK", "secure_sum")),
+    "shares of noise that may be too few": (
+        {"protect": (DistributedGaussian(survivors_at_least=50),), "secure_sum": SecAgg(minimum=20)},
+        ("50", "20", "minimum"),
+    ),
+    "two memories": ({"protect": (Memory(), Memory(name="other"))}, ("Memory", "remembers", "before")),
+    "encoding clients that were added up": (
+        {"protect": (Memory(),), "secure_sum": SecAgg(minimum=3), "secure_between": "nodes"},
+        ("Memory", "nodes", "clients"),
+    ),
     "choosing by ranks without ranking": (
         {**TABULAR, "model": LogisticRegression(), "algorithm": SumOfStatistics(), "select": "best"},
         ("select", "best", "rank"),

@@ -96,7 +96,7 @@ def test_a_plan_file_gives_the_plan_that_it_describes(plan: MakePlan) -> None:
         ("rounds = 1\nrounds = 2", ("not valid TOML",)),
         (with_line("rounds = 0"), ("rounds", "0")),
         (with_line('protect = [{ kind = "Clip", norm = -1.0 }]'), ("protect[0]", "norm", "-1.0")),
-        (with_line('secure_sum = { kind = "SecAgg", minimum = 0 }'), ("minimum",)),
+        (with_line('secure_sum = { kind = "SecAgg", minimum = 1 }'), ("minimum",)),
         (with_line("[also]\nname = 'x'"), ("also", "[[also]]")),
         (with_line("also = 3"), ("also", "[[also]]")),
         (with_line("[[also]]\nname = 'x'\nruonds = 3"), ("also[0]", "ruonds", "rounds")),

@@ -111,9 +111,10 @@ def test_a_message_out_of_order_is_refused(ask, make_plan, shop):
     config = {"plan": worker.plan.digest(), "run": bytes(16), "clients": len(shop)}
     worker("node", Request("trust", 0, {"node": keys}, config))
     send("secure-sum/advertise", "node/0")
-    for stage in ("masked", "sign", "unmask"):
-        with pytest.raises(ProtocolError):
-            send(f"secure-sum/{stage}", "node/0")
+    with pytest.raises(ProtocolError, match="owes no upload"):
+        send("secure-sum/masked", "node/0")
+    for stage in ("sign", "unmask"):
+        assert "out of order" in send(f"secure-sum/{stage}", "node/0").config["refused"]
 
 
 @pytest.mark.parametrize("missing", ["run", "clients"])

@@ -89,7 +89,7 @@ def test_a_run_that_was_killed_gives_the_model_of_one_that_was_not(warm, plan_fi
     assert timeless(rounds(run)) == timeless(rounds(finished))
     assert figures(run) == figures(finished)
     verified = verify(run)
-    assert verified.finished and verified.entries == figures(run)["ledger"]["entries"] == 9
+    assert verified.finished and verified.entries == figures(run)["ledger"]["entries"] == 11
 
 
 def test_a_run_that_is_killed_again_and_again_still_ends(warm, plan_file, finished, tmp_path):
@@ -122,7 +122,7 @@ def test_with_real_noise_a_killed_run_has_the_same_rounds_charges_and_entries(
     told = [[{key: e.get(key) for key in same} for e in entries(folder)] for folder in (run, finished)]
     assert told[0] == told[1]
     lines = [(folder / "ledger" / "entries.jsonl").read_text().count("\n") for folder in (run, finished)]
-    assert lines == [9, 9]
+    assert lines == [11, 11]
     models = [(folder / "model.safetensors").read_bytes() for folder in (run, finished)]
     assert models[0] != models[1], "real noise was drawn"
 
@@ -150,7 +150,7 @@ def test_the_command_line_survives_kill_minus_nine_in_the_middle_of_a_round(envi
     assert again.stdout.count("\n") == 1
     assert report == json.loads((run / "report.json").read_text())
     assert [r["number"] for r in rounds(run)] == list(range(1, 61))
-    assert verify(run).entries == report["ledger"]["entries"] == 63
+    assert verify(run).entries == report["ledger"]["entries"] == 64
 
 
 def await_rounds(run: Path, count: int, ended=lambda: None) -> None:
@@ -181,7 +181,7 @@ def test_control_c_says_how_to_go_on_and_the_run_goes_on(warm, small_toml, tmp_p
 
 def test_a_torn_last_line_of_rounds_is_mended(warm, plan_file, finished, tmp_path):
     run = tmp_path / "run"
-    die = {"at": "tacit.job.run:_append_round", "call": 2, "when": "after"}
+    die = {"at": "tacit.job.run:append_round", "call": 2, "when": "after"}
     assert warm.run("run", plan_file(), "--out", run, "--quiet", die=die)[0] < 0
     with (run / "rounds.jsonl").open("r+b") as file:
         file.truncate(file.seek(0, 2) - 40)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tacit.core.values import DataError, PlanError, TacitError
+from tacit.core.values import DataError, PlanError, TacitError, Turn
 from tacit.data.clients import ByAttribute, ByCustomer, Uniform
 from tacit.data.storefront import Storefront
 from tacit.federation.vocabulary import parse_plan
@@ -197,7 +197,7 @@ def test_the_best_round_on_validation_is_kept_with_its_own_private_parameters(sm
 def test_the_report_charges_what_the_accountant_says(sums, tmp_path):
     plan = replace(sums, protect=(Gaussian(0.1, 0.9, delta=1e-4),))
     result = run(plan, tmp_path / "run")
-    event = plan.noise.event("fixed", 0.5)
+    event = plan.noise.event("fixed", 0.5, Turn())
     for point in result["curves"]["federated"]:
         assert point["epsilon"] == spent([event] * point["round"], 1e-4).epsilon
     assert result["privacy"]["epsilon"] == spent([event] * 2, 1e-4).epsilon
@@ -290,8 +290,10 @@ def test_a_run_that_explodes_says_so_and_stores_no_round(small_plan, tmp_path):
     with pytest.raises(TacitError, match="NaN or infinity"):
         list(run_job(plan, tmp_path / "run"))
     stored = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert stored == {"plan.toml", "entries.jsonl", "checkpoints", "key.pub"}
-    assert (tmp_path / "run" / "ledger" / "entries.jsonl").read_text().count("\n") == 1
+    assert stored - {".lock"} == {
+        *("plan.toml", "federated.toml", "entries.jsonl", "checkpoints", "key.pub", "data.json"),
+    }
+    assert (tmp_path / "run" / "ledger" / "entries.jsonl").read_text().count("\n") == 2  # the plan and its file
 
 
 def test_steps_come_one_for_each_round_and_the_result_at_the_end(sums, tmp_path):

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tacit.audit.verify import verify
 from tacit.cli.main import main
 from tacit.core.plan import Plan
-from tacit.core.values import VerificationError
+from tacit.core.values import DataError, VerificationError
 from tacit.federation.vocabulary import read_plan
 
 FILES = (
@@ -25,6 +25,8 @@ FILES = (
     "report.json",
     "report.html",
     "model.safetensors",
+    "plans/federated.toml",
+    "plans/best.toml",
     "ledger/entries.jsonl",
     "ledger/checkpoints",
     "ledger/key.pub",
@@ -46,9 +48,9 @@ def run(finished, tmp_path) -> Path:
 
 
 def test_a_finished_run_holds_what_it_should_and_verifies(run, capsys):
-    assert {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and "state" not in p.parts} == set(FILES)
+    assert {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} == set(FILES)
     assert main(["audit", "verify", str(run)]) == 0
-    assert re.search(r"verified: 9 entries, 9 signed checkpoints, root [0-9a-f]{64}", capsys.readouterr().out)
+    assert re.search(r"verified: 11 entries, 11 signed checkpoints, root [0-9a-f]{64}", capsys.readouterr().out)
     assert main(["audit", "verify", str(run), "--json"]) == 0
     assert strict(capsys.readouterr().out)["verified"] is True
 
@@ -94,7 +96,7 @@ def test_an_unfinished_run_is_not_verified_as_a_finished_one(warm, small_toml, t
     warm.run("run", tmp_path / "small.toml", "--out", tmp_path / "run", "--quiet", die=die)
     with pytest.raises(VerificationError, match="not finished"):
         verify(tmp_path / "run")
-    assert verify(tmp_path / "run", finished=False).entries == 3
+    assert verify(tmp_path / "run", finished=False).entries == 4
 
 
 def test_the_public_key_can_be_kept_elsewhere_and_pinned(run, tmp_path, capsys):
@@ -129,7 +131,7 @@ def test_the_report_holds_the_keys_that_the_documentation_lists(run):
     }
     assert {"seconds", "bytes_up_per_client", "bytes_down_per_client", "peak_memory_mb"} <= set(report["cost"])
     assert all(report["cost"][key] > 0 for key in ("seconds", "bytes_up_per_client", "bytes_down_per_client"))
-    assert report["ledger"] == {"entries": 9, "verified": True}
+    assert report["ledger"] == {"entries": 11, "verified": True}
 
 
 def test_the_plan_of_a_run_is_the_plan(run, small_plan):
@@ -143,14 +145,15 @@ def test_each_round_stands_in_rounds_jsonl_and_in_the_ledger(run):
     records = [strict(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     entries = [strict(line) for line in (run / "ledger" / "entries.jsonl").read_text().splitlines()]
     assert [(r["training"], r["number"]) for r in records] == [(n, i) for n in ("federated", "best") for i in (1, 2, 3)]
-    assert [e["kind"] for e in entries] == ["plan", *["round"] * 6, "file", "result"]
-    for record, entry in zip(records, entries[1:7], strict=True):
+    assert [e["kind"] for e in entries] == ["plan", *["file", *["round"] * 3] * 2, "file", "result"]
+    told = [entry for entry in entries if entry["kind"] == "round"]
+    for record, entry in zip(records, told, strict=True):
         for key in ("training", "number", "plan", "cohort", "clients", "dropped", "update"):
             assert record[key] == entry[key]
-    spent = [entry["epsilon"] for entry in entries[1:4]]
+    spent = [entry["epsilon"] for entry in told[:3]]
     assert spent == sorted(spent) and spent[0] > 0.0
-    assert all("epsilon" not in entry for entry in entries[4:7]), "the second training spends nothing"
-    assert len({entry["update"] for entry in entries[1:7]}) == 6
+    assert all("epsilon" not in entry for entry in told[3:]), "the second training spends nothing"
+    assert len({entry["update"] for entry in told}) == 6
 
 
 def test_the_models_of_a_run_are_the_shared_parameters_and_no_others(run):
@@ -169,10 +172,28 @@ def test_the_ledger_speaks_of_the_very_model_that_is_in_the_folder(run):
     assert found["best"] in updates["best"]
 
 
-def test_private_parameters_stay_in_the_state_of_their_nodes(run):
+@pytest.fixture(scope="module")
+def kept(finished, tmp_path_factory) -> Path:
+    """A run whose state was not forgotten at its end."""
+    from tacit.job.run import run_job
+
+    folder = tmp_path_factory.mktemp("kept") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tacit.job.run.close", lambda folder: None)
+        for _ in run_job(read_plan(finished / "plan.toml"), folder):
+            pass
+    return folder
+
+
+def test_a_finished_run_keeps_no_private_parameters(run):
+    assert not (run / "state").exists()
+    assert not list(run.rglob("round-*"))
+
+
+def test_private_parameters_stay_in_the_state_of_their_nodes(kept):
     """Each customer's vector is looked for byte by byte in everything else that a run writes."""
-    public = [run / name for name in FILES]
-    stores = list((run / "state").rglob("round-*.safetensors"))
+    public = [kept / name for name in FILES]
+    stores = list((kept / "state").rglob("round-*.safetensors"))
     assert len(stores) == 2 * 2 * 3  # two trainings, the newest two rounds, three nodes
     for store in stores:
         for vector in load_file(store)["user"]:
@@ -202,9 +223,44 @@ def test_a_result_shows_itself_in_print_and_in_a_notebook(run):
     assert "array" not in repr(result)
 
 
-def test_what_a_node_keeps_can_be_read_by_its_owner_only_in_binary_files(run):
-    """No pickle anywhere: every state file is a safetensors file."""
-    for path in (run / "state").rglob("*"):
+def test_what_a_node_keeps_can_be_read_by_its_owner_only_in_binary_files(kept):
+    """No pickle anywhere: every state file is a safetensors file, or JSON without a row of anybody's."""
+    for path in (kept / "state").rglob("*"):
         if path.is_file():
-            assert path.suffix == ".safetensors"
-            load_file(path)
+            assert path.name in ("data.json", "cost.json") or path.suffix == ".safetensors"
+            (strict(path.read_text()) if path.suffix == ".json" else load_file(path))
+
+
+def test_two_processes_do_not_work_in_one_folder(finished, tmp_path):
+    from tacit.job.run import run_job
+    from tacit.job.run_folder import locked
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "plan.toml").write_bytes((finished / "plan.toml").read_bytes())
+    with locked(folder), pytest.raises(DataError, match="another process"):
+        next(run_job(read_plan(finished / "plan.toml"), folder))
+    next(run_job(read_plan(finished / "plan.toml"), folder))
+
+
+def test_data_that_changed_between_a_crash_and_a_resume_are_noticed(tmp_path):
+    from dataclasses import replace
+
+    from tacit.data.storefront import Storefront
+    from tacit.job.run_folder import same_data
+
+    shop = Storefront(30, 50).load()
+    same_data(tmp_path, shop)
+    same_data(tmp_path, Storefront(30, 50).load())
+    item = shop.item.copy()
+    item[7] = (item[7] + 1) % 50
+    with pytest.raises(DataError, match="restore the data"):
+        same_data(tmp_path, replace(shop, item=item))
+
+
+def test_a_round_carries_the_digest_of_the_plan_that_lies_beside_it(run):
+    lines = (run / "rounds.jsonl").read_text().splitlines()
+    told = {record["training"]: record["plan"] for record in map(json.loads, lines)}
+    for training, digest in told.items():
+        assert hashlib.sha256((run / "plans" / f"{training}.toml").read_bytes()).hexdigest() == digest
+        assert read_plan(run / "plans" / f"{training}.toml").digest() == digest

@@ -73,7 +73,17 @@ def test_a_fixed_cohort_is_accounted_as_such_and_costs_more_than_a_poisson_one()
 
 def test_a_fixed_cohort_of_everyone_costs_what_twice_the_sensitivity_costs() -> None:
     paid = spent([gaussian(2.0, "fixed", 1.0)] * 5, DELTA)
-    assert paid.epsilon == pytest.approx(spent([gaussian(1.0)] * 5, DELTA).check, rel=1e-9)
+    assert paid.epsilon == pytest.approx(spent([gaussian(1.0)] * 5, DELTA).epsilon, rel=1e-9)
+    assert paid.neighbouring == "replace-one"
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.7, 0.95])
+def test_a_fixed_cohort_never_costs_more_than_no_sampling_at_all(rate: float) -> None:
+    """At high rates the bound for sampling without replacement is the looser one."""
+    paid = spent([gaussian(3.0, "fixed", rate)] * 10, DELTA)
+    everyone = spent([gaussian(3.0, "fixed", 1.0)] * 10, DELTA)
+    assert paid.epsilon <= everyone.epsilon
+    assert spent([gaussian(3.0, "fixed", 0.01)] * 10, DELTA).epsilon < paid.epsilon
 
 
 @pytest.mark.parametrize("event", [gaussian(1.3, "poisson", 0.05), gaussian(4.0, "fixed", 0.05), gaussian(4.0)])
@@ -126,8 +136,46 @@ def test_relations_that_differ_are_not_added_up() -> None:
 
 
 def test_an_unknown_mechanism_is_not_accounted() -> None:
-    with pytest.raises(ValueError, match="'laplace'"):
-        spent([Event("laplace", 1.0, "all", 1.0)], DELTA)
+    with pytest.raises(ValueError, match="'staircase'"):
+        spent([Event("staircase", 1.0, "all", 1.0)], DELTA)
+
+
+def test_rounds_of_different_noise_with_everyone_cost_what_their_one_gaussian_costs() -> None:
+    """Oracle: multipliers z_i compose to (sum of z_i^-2)^-1/2."""
+    noises = [2.0 + 0.05 * k for k in range(100)]
+    one = 1.0 / math.sqrt(sum(z**-2 for z in noises))
+    assert spent([gaussian(z) for z in noises], DELTA).epsilon == pytest.approx(exact(one, 1, DELTA), rel=1e-9)
+
+
+@pytest.mark.slow
+def test_many_kinds_of_sampled_rounds_are_bounded_from_above_and_closely() -> None:
+    """Rounded to few kinds they cost more than the exact composition of a coarser set with more noise, by some %."""
+    noises = [2.0 * 1.002**k for k in range(120)]
+    paid = spent([gaussian(z, "poisson", 0.05) for z in noises], DELTA)
+    least = spent([gaussian(z, "poisson", 0.05) for z in noises[::5] for _ in range(5)], DELTA)
+    most = spent([gaussian(z, "poisson", 0.05) for z in noises[4::5] for _ in range(5)], DELTA)
+    assert most.epsilon < paid.epsilon < 1.03 * least.epsilon
+
+
+@pytest.mark.parametrize("mechanism", ["laplace", "discrete laplace", "exponential", "randomized response"])
+def test_mechanisms_without_delta_cost_at_most_their_epsilons_added_up_and_less_together(mechanism: str) -> None:
+    once = spent([Event(mechanism, 2.0, "all", 1.0)], DELTA)
+    assert 0.49 < once.epsilon <= 0.5 + 1e-3
+    many = spent([Event(mechanism, 10.0, "all", 1.0)] * 100, DELTA)
+    assert many.epsilon < 0.6 * 100 / 10.0
+    assert many.epsilon <= many.check
+    sampled = spent([Event(mechanism, 10.0, "poisson", 0.1)] * 100, DELTA)
+    assert sampled.epsilon < 0.3 * many.epsilon
+    replaced = spent([Event(mechanism, 10.0, "fixed", 1.0)] * 100, DELTA)
+    assert replaced.epsilon == pytest.approx(spent([Event(mechanism, 5.0, "all", 1.0)] * 100, DELTA).epsilon, rel=1e-6)
+
+
+def test_noise_without_end_costs_nothing() -> None:
+    assert spent([gaussian(math.inf, "poisson", 0.1)] * 3, DELTA).epsilon == 0.0
+
+
+def test_the_unit_is_the_one_that_was_named() -> None:
+    assert spent([gaussian(1.0)], DELTA, "example").unit == "example"
 
 
 def test_the_accountant_is_quiet(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacit.core.values import Array, ProtocolError, VerificationError
-from tacit.privacy.secure_sum import keys, masks, wire
+from tacit.privacy.secure_sum import keys, masks, shamir, wire
+from tacit.privacy.secure_sum.groups import partition
 from tacit.privacy.secure_sum.local import Parties, run_in_process
+from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.roster import join
-from tacit.privacy.secure_sum.server import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.sum import SecAgg
 
 stats = pytest.importorskip("scipy.stats")
@@ -36,15 +37,22 @@ def plain_sum(vectors: Mapping[str, Array], survivors: tuple[str, ...]) -> Array
 # ---- exactness
 
 
-@given(st.lists(st.sampled_from([None, *wire.STAGES]), min_size=3, max_size=8), st.integers(0, 40))
+MODES = st.sampled_from(["auto", "semi-honest", "malicious"])
+FATES = st.lists(st.sampled_from([None, None, *wire.STAGES]), min_size=3, max_size=8)
+
+
+@given(FATES, st.integers(0, 40), MODES)
 @settings(max_examples=60, deadline=None)
-def test_the_sum_is_exact_whoever_vanishes_when_or_the_round_ends_by_name(fates: list[str | None], size: int) -> None:
+def test_the_sum_is_exact_or_the_round_ends_by_name_at_whatever_message_a_client_stops(
+    fates: list[str | None], size: int, against: str
+) -> None:
     names = named(len(fates))
-    vectors, rules = drawn(names, size), SecAgg(minimum=3, colluding=0.0)
+    vectors, rules = drawn(names, size), SecAgg(minimum=3, colluding=0.0, against=against)
     drop = {name: fate for name, fate in zip(names, fates, strict=True) if fate is not None}
     started = sum(fate != "advertise" for fate in fates)
     ended = sum(fate is None for fate in fates)
-    if ended < 3 or ended - 1 < rules.shape(started)[1]:
+    summed = sum(fate in (None, "sign", "unmask") for fate in fates)
+    if summed < 3 or ended - 1 < rules.shape(started)[1]:
         with pytest.raises(SecureSumAborted):
             run_in_process(rules, vectors, size, drop)
         return
@@ -53,6 +61,114 @@ def test_the_sum_is_exact_whoever_vanishes_when_or_the_round_ends_by_name(fates:
     assert set(opened.survivors) == uploaded
     assert set(opened.dropped) == set(names) - uploaded
     assert np.array_equal(opened.total, plain_sum(vectors, opened.survivors))
+
+
+@given(FATES, MODES)
+@settings(max_examples=40, deadline=None)
+def test_a_round_that_ended_opens_nobody(fates: list[str | None], against: str) -> None:
+    """The server opens all that its messages allow: no set of clients' plain sum is left in what remains."""
+    names = named(len(fates))
+    vectors, rules = drawn(names, 8), SecAgg(minimum=3, colluding=0.0, against=against)
+    parties = rules.parties(names)
+    drop = {name: fate for name, fate in zip(names, fates, strict=True) if fate is not None}
+    try:
+        parties.sum(0, vectors, 8, drop)
+    except SecureSumAborted:
+        server = parties.server
+    else:
+        return
+    if server._roster is None or not len(server._around):  # nobody had uploaded anything
+        return
+    roster, ring = server._roster, server._roster.ring
+    uploaded = [place for place in range(len(roster)) if server._uploaded[place]]
+    left, opened = server._total.copy(), 0
+    for place in uploaded:
+        near = server._around[place]
+        revealed = [s for s, peer in enumerate(near) if server._reveals[peer].any()]
+        if len(revealed) < roster.threshold:
+            continue
+        chosen = revealed[: roster.threshold]
+        k = roster.neighbours
+        shares = [server._reveals[near[slot], k - 1 - slot].tobytes() for slot in chosen]
+        secret = shamir.combine([slot + 1 for slot in chosen], shares)
+        assert secret is not None
+        masks.add(left, [], [secret])
+        opened += 1
+    shared = int(np.sum(server._shared))
+    assert opened < max(shared, 1), "all secrets of an aborted round were in the server's hands"
+    for number in range(1, 2 ** len(uploaded)):
+        some = [ring.names[place] for bit, place in enumerate(uploaded) if number >> bit & 1]
+        assert not np.array_equal(left, plain_sum(vectors, tuple(some)))
+
+
+def test_a_semi_honest_server_saves_clients_a_message_and_a_malicious_one_is_not_believed_without_it() -> None:
+    names = named(6)
+    for against, messages in (("semi-honest", 4), ("malicious", 5)):
+        rules = SecAgg(minimum=2, against=against)
+        parties, vectors = rules.parties(names), drawn(names, 4)
+        opened = parties.sum(0, vectors, 4, {names[2]: "masked"})
+        assert np.array_equal(opened.total, plain_sum(vectors, opened.survivors))
+        assert len(rules.stages) == messages and len(opened.signatures) == (5 if messages == 5 else 0)
+    other = SecAgg(minimum=2, against="malicious").parties(names)
+    run_until(other, "sign")
+    request = other.server.requests()[names[0]]
+    with pytest.raises(ProtocolError, match="out of order"):
+        other.clients[names[0]].answer(type(request)(wire.KIND + "unmask", 0, request.arrays))
+
+
+def test_parties_that_disagree_on_the_mode_do_not_understand_each_other() -> None:
+    names = named(6)
+    digests = {
+        SecAgg(minimum=2, against=mode).roster(b"run", 0, join(names)).digest for mode in ("auto", "semi-honest")
+    }
+    assert len(digests) == 2
+
+
+# ---- groups
+
+
+@given(st.integers(9, 24), st.integers(1, 4), st.integers(0, 8), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_a_group_is_opened_only_with_the_minimum_of_contributions(n: int, groups: int, gone: int, seed: int) -> None:
+    rules, names, random = SecAgg(minimum=3, groups=groups, colluding=0.0), named(n), np.random.default_rng(seed)
+    parties = rules.parties(names)
+    server, vectors = rules.server(b"in process", parties.trusted), drawn(names, 5, seed)
+    silent = set(random.choice(names, gone, replace=False).tolist())
+    try:
+        server.start(0, names, 5)
+        while server.stage != "finish":
+            asked = server.requests()
+            for name, request in asked.items():
+                if name not in silent or server.stage == "advertise":
+                    server.receive(name, parties.clients[name].answer(request, vectors[name]))
+            server.close()
+        opened = server.finish()
+    except SecureSumAborted as why:
+        assert "nothing was opened" in str(why) or "minimum" in str(why) or "too few" in str(why)
+        return
+    seen = [name for part in opened for name in part.survivors]
+    assert len(seen) == len(set(seen)) and not set(seen) & silent
+    assert len(opened) + len(server.lost) == groups
+    for part in opened:
+        assert len(part.survivors) >= 3
+        assert np.array_equal(part.total, plain_sum(vectors, part.survivors))
+
+
+def test_a_group_that_is_lost_does_not_end_the_others() -> None:
+    rules, names = SecAgg(minimum=3, groups=3), named(12)
+    parties = rules.parties(names)
+    server, lost = rules.server(b"in process", parties.trusted), partition(names, 3, b"in process", 0)[1]
+    server.start(0, names, 2)
+    while server.stage != "finish":
+        for name, request in server.requests().items():
+            if name not in lost[1:] or server.stage != "masked":
+                server.receive(name, parties.clients[name].answer(request, np.ones(2, np.uint32)))
+        server.close()
+    with pytest.raises(ProtocolError, match="was not asked"):
+        server.receive(lost[0], parties.clients[names[0]]._round or None)  # type: ignore[arg-type]
+    opened = server.finish()
+    assert [part.total.tolist() for part in opened] == [[4, 4], [4, 4]]
+    assert len(server.lost) == 1 and "nothing was opened" in server.lost[0]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 8))

@@ -284,6 +284,54 @@ def test_a_server_that_tells_two_tales_gets_neither_secret_of_its_victim() -> No
         refuse(client, changed(request, **tales[name], endorsed=endorsed.astype(np.uint8)), "endorsed the survivors")
 
 
+@given(st.integers(4, 12), st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_malicious_server_cannot_have_two_tales_endorsed(n: int, data: st.DataObject) -> None:
+    """Some hear that the victim survived, others that it dropped out. Whoever colludes endorses both and gives both."""
+    rules, names = SecAgg(minimum=2, against="malicious"), named(n)
+    k, t = rules.shape(n)
+    bad = set(data.draw(st.lists(st.sampled_from(names[1:]), max_size=1, unique=True)))  # ceil(0.05 n) = 1 of them
+    believe = {name for name in names[1:] if name in bad or data.draw(st.booleans())}
+    parties = rules.parties(names)
+    server, held, tales = parties.server, {}, {}
+    server.start(0, names, SIZE)
+    while server.stage != "sign":
+        for name, request in server.requests().items():
+            server.receive(name, parties.clients[name].answer(request, vector()))
+        server.close()
+    survived, vanished = names, names[1:]
+    for name in names:
+        client = parties.clients[name]
+        alive = name in believe or name == names[0]
+        tales[name] = lists(client, survived if alive else vanished, [] if alive else names[:1])
+        try:
+            client.answer(changed(server.requests()[name], **tales[name]))
+        except ProtocolError:  # too few are left in this tale: the client believes it no more
+            continue
+        held[name] = client
+    gives_self, gives_pairs = set(bad), set(bad)
+    for name in held.keys() - bad - {names[0]}:
+        client, alive = held[name], name in believe
+        state, roster = client._round, roster_of(client)
+        assert state is not None and roster.threshold == t
+        near = [roster.ring.names[place] for place in state.around]
+        endorsers = [other for other in near if other in bad or tales[other]["dropped"][0] == tales[name]["dropped"][0]]
+        endorsers = [other for other in endorsers if (alive or other != names[0]) and (other in held or other in bad)]
+        statement = state.statement
+        tags = np.zeros((k, keys.TAG), np.uint8)
+        for slot, other in enumerate(near):
+            if other in endorsers:
+                tags[slot] = np.frombuffer(keys.survivor_tag(state.pairs[slot][2], other, statement), np.uint8)
+        endorsed = np.isin(near, endorsers).astype(np.uint8)
+        request = Request(wire.KIND + "unmask", 0, {**tales[name], "endorsed": endorsed, "tags": tags})
+        try:
+            client.answer(request)
+        except ProtocolError:
+            continue
+        (gives_self if alive else gives_pairs).add(name)
+    assert len(gives_self) < t or len(gives_pairs) < t
+
+
 @given(st.integers(0, 6), st.integers(0, keys.TAG - 1), st.integers(0, 7))
 @settings(max_examples=10, deadline=None)
 def test_an_endorsement_with_any_flipped_bit_is_refused(slot: int, byte: int, bit: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 
 from tacit.core.toml import dumps, loads
 from tacit.core.values import PlanError, ProtocolError
-from tacit.privacy.secure_sum import graph, keys, masks, shamir
+from tacit.privacy.secure_sum import graph, keys, masks, shamir, wire
 from tacit.privacy.secure_sum.entropy import System
+from tacit.privacy.secure_sum.groups import partition, robust
 from tacit.privacy.secure_sum.roster import join
 from tacit.privacy.secure_sum.rules import Rules
 from tacit.privacy.secure_sum.sum import SecAgg
@@ -161,11 +164,11 @@ def test_thresholds_are_the_tightest_that_scipy_allows(
     def failing(t: int) -> float:
         return n * float(stats.hypergeom.cdf(t - 1, n - 1, n - 1 - min(gone, n - 1), k))
 
-    slack = 1e-6
-    assert exposed(least) <= graph.SECRECY * (1 + slack)
-    assert least == 0 or exposed(least - 1) > graph.SECRECY * (1 - slack)
-    assert failing(most) <= graph.CORRECTNESS * (1 + slack)
-    assert most == k or failing(most + 1) > graph.CORRECTNESS * (1 - slack)
+    slack, secrecy, correctness = 1e-6, 2.0**-41, 2.0**-30
+    assert exposed(least) <= secrecy * (1 + slack)
+    assert least == 0 or exposed(least - 1) > secrecy * (1 - slack)
+    assert failing(most) <= correctness * (1 + slack)
+    assert most == k or failing(most + 1) > correctness * (1 - slack)
 
 
 @pytest.mark.parametrize(("n", "k"), [(8, 2), (9, 4), (10, 4), (11, 6)])
@@ -192,7 +195,8 @@ def test_the_chance_of_falling_apart_is_bounded_from_above_for_every_number_of_m
         (943, 0.1, 0.05, False, (40, 19)),
         (1000, 0.1, 0.05, False, (40, 19)),
         (943, 0.1, 0.05, True, (90, 58)),
-        (10_000, 1 / 3, 0.05, False, (100, 31)),
+        (10_000, 1 / 3, 0.05, False, (102, 32)),
+        (1000, 1 / 3, 0.1, False, (114, 41)),
         (1_000_000, 0.1, 0.05, False, (56, 27)),
     ],
 )
@@ -204,10 +208,10 @@ def test_the_chosen_graph_is_the_sparsest_that_holds(
     bad, gone = math.ceil(colluding * n), math.ceil(dropout * n)
 
     def holds(k: int, t: int) -> bool:
-        secret = n * stats.hypergeom.sf(t - 1, n - 1, bad, k) <= 2**-40
+        secret = n * stats.hypergeom.sf(t - 1, n - 1, bad, k) <= 2**-41
         correct = n * stats.hypergeom.cdf(t - 1, n - 1, n - 1 - gone, k) <= 2**-30
-        connected = n * math.prod((bad + gone - i) / (n - i) for i in range(k // 2)) <= 2**-40
-        most = next(c for c in range(k + 1) if n * stats.hypergeom.sf(c, n - 1, bad, k) <= 2**-40)
+        connected = n * math.prod((bad + gone - i) / (n - i) for i in range(k // 2)) <= 2**-41
+        most = next(c for c in range(k + 1) if n * stats.hypergeom.sf(c, n - 1, bad, k) <= 2**-41)
         return bool(secret and correct and connected and (not lying or 2 * t > k + most))
 
     assert holds(k, t)
@@ -238,7 +242,36 @@ def test_up_to_a_hundred_clients_everybody_is_neighbour_and_lies_about_dropouts_
         assert t <= k - math.ceil(0.1 * n)
         assert Rules().resists_lying(n)
     assert not Rules().resists_lying(943)
-    assert Rules(lying=True).resists_lying(943)
+    assert Rules(against="malicious").resists_lying(943)
+    assert not Rules(against="semi-honest").resists_lying(20)
+
+
+@given(st.integers(3, 1500), st.sampled_from(["auto", "semi-honest", "malicious"]), st.integers(20, 60))
+@settings(max_examples=25, deadline=None)
+def test_clients_and_neighbours_get_the_numbers_that_the_bounds_ask_for_in_every_mode(
+    n: int, against: str, bits: int
+) -> None:
+    """By scipy: n P(t or more of k neighbours collude) <= 2^-(bits + 1); against a liar 2 t > k + most colluding."""
+    rules = Rules(against=against, dropout=0.2, colluding=0.1, secrecy=bits)
+    bad = graph.share(0.1, n)
+    if bad >= n - 1:
+        return
+    k, t = rules.shape(n)
+    assert 0 < t <= k <= n - 1
+    if k == n - 1:  # nothing is left to chance
+        assert t > bad and rules.resists_lying(n) == (against != "semi-honest" and 2 * t > k + bad)
+        return
+    assert n * stats.hypergeom.sf(t - 1, n - 1, bad, k) <= 2.0 ** -(bits + 1)
+    assert n * stats.hypergeom.cdf(t - 1, n - 1, n - 1 - graph.share(0.2, n), k) <= 2.0**-30
+    most = next(c for c in range(k + 1) if n * stats.hypergeom.sf(c, n - 1, bad, k) <= 2.0 ** -(bits + 1))
+    assert against != "malicious" or (2 * t > k + most and rules.resists_lying(n))
+
+
+def test_more_bits_ask_for_more_neighbours() -> None:
+    shapes = [Rules(secrecy=bits).shape(5000)[0] for bits in (20, 40, 80)]
+    assert shapes == sorted(shapes) and len(set(shapes)) == 3
+    shapes = [Rules(correctness=bits).shape(5000)[0] for bits in (10, 30, 60)]
+    assert shapes == sorted(shapes) and len(set(shapes)) == 3
 
 
 def test_every_small_cohort_has_a_threshold_that_colluding_neighbours_alone_do_not_reach() -> None:
@@ -251,6 +284,11 @@ def test_every_small_cohort_has_a_threshold_that_colluding_neighbours_alone_do_n
     "wrong",
     [
         {"minimum": 1},
+        {"minimum": -2},
+        {"against": "everybody"},
+        {"groups": 0},
+        {"secrecy": 0},
+        {"correctness": 129},
         {"neighbours": 7},
         {"neighbours": -2},
         {"neighbours": 4, "threshold": 5},
@@ -272,7 +310,7 @@ def test_neighbours_and_thresholds_that_cannot_hold_are_refused_with_a_way_out()
     with pytest.raises(PlanError, match="19 is needed"):
         Rules(neighbours=40, threshold=3).shape(943)
     with pytest.raises(PlanError, match="30 is needed"):
-        Rules(neighbours=40, lying=True).shape(943)
+        Rules(neighbours=40, against="malicious").shape(943)
     with pytest.raises(PlanError, match="cannot be reached"):
         Rules(threshold=19).shape(10)
     with pytest.raises(PlanError, match="at least 2"):
@@ -280,8 +318,8 @@ def test_neighbours_and_thresholds_that_cannot_hold_are_refused_with_a_way_out()
 
 
 def test_the_component_is_built_without_arguments_and_goes_through_toml() -> None:
-    component = SecAgg(neighbours=36, lying=True)
-    assert SecAgg().minimum == 20
+    component = SecAgg(neighbours=36, against="malicious", groups=3)
+    assert SecAgg().least == 20
     assert loads(dumps(component), SecAgg, {}) == component
 
 
@@ -364,3 +402,56 @@ def test_an_identity_survives_saving_and_never_shows_its_private_half() -> None:
 def test_packed_parts_never_collide() -> None:
     packed = {keys.pack("a", "bc"), keys.pack("ab", "c"), keys.pack("abc"), keys.pack("a", "b", "c"), keys.pack("a", 1)}
     assert len(packed) == 5
+
+
+# ---- groups and traffic
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.binary(max_size=4), st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_every_client_is_in_one_group_and_groups_are_even_and_depend_on_run_and_epoch_alone(
+    n: int, groups: int, run: bytes, epoch: int
+) -> None:
+    names = [f"node/{i}" for i in range(n)]
+    parts = partition(names, groups, run, epoch)
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert len(parts) == groups and max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert parts == partition(names[::-1], groups, run, epoch)
+
+
+def test_a_robust_rule_sees_the_groups_means_and_answers_on_the_scale_of_the_sum() -> None:
+    counts = np.array([2, 3, 5])
+    sums = counts[:, None] * np.array([[1.0, 4.0], [2.0, 5.0], [900.0, -7.0]])
+    out = robust(lambda updates: np.median(updates, axis=0) * len(updates), sums, counts)
+    assert np.allclose(out, 10 * np.array([2.0, 4.0]))
+    assert np.allclose(robust(lambda updates: updates.sum(0), counts[:, None] * np.ones((3, 2)), counts), 10.0)
+    with pytest.raises(PlanError, match="at least one group"):
+        robust(lambda updates: updates.sum(0), np.zeros((0, 2)), np.zeros(0))
+
+
+@pytest.mark.parametrize("against", ["auto", "semi-honest"])
+@pytest.mark.parametrize("n", [5, 9, 40])
+def test_the_bytes_of_a_round_can_be_told_from_public_numbers(against: str, n: int) -> None:
+    rules = SecAgg(minimum=2, against=against)
+    names = [f"node/{i:02}" for i in range(n)]
+    parties = rules.parties(names)
+    up, down = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    parties.server.start(0, names, 11)
+    while parties.server.stage != "finish":
+        for name, request in parties.server.requests().items():
+            reply = parties.clients[name].answer(request, np.zeros(11, np.uint32))
+            up[name] += sum(array.nbytes for array in reply.arrays.values())
+            down[name] += sum(array.nbytes for array in request.arrays.values())
+            parties.server.receive(name, reply)
+        parties.server.close()
+    listed = len(join(names))
+    told = wire.traffic(n, n - 1, 11, listed, "sign" in rules.stages)
+    assert set(zip(up.values(), down.values(), strict=True)) == {told}
+
+
+def test_every_guarantee_of_the_secure_sum_is_a_test_by_that_name() -> None:
+    block = (SecAgg.__doc__ or "").split("    Guarantees:\n")[1].split("\n\n")[0]
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_secure_sum*.py"))
+    for line in block.splitlines():
+        name = "def test_" + "_".join(re.findall(r"[a-z0-9]+", line.lower())) + "("
+        assert name in tests, line.strip()

@@ -244,7 +244,10 @@ def train(  # type: ignore[no-untyped-def]
             user[k] = users[c, k]
         for epoch in range(epochs):
             mine = slice(epoch * count, (epoch + 1) * count)
-            _epoch(local, user, places[now, mine], labels[now, mine], count, lr, batch_size, states, used, error, bits, power, slope)
+            _epoch(
+                local, user, places[now, mine], labels[now, mine], count, lr, batch_size, states, used,
+                error, bits, power, slope,
+            )  # fmt: skip
             used += per_epoch
         total = np.float64(0.0)
         for k in range(dim):
@@ -263,8 +266,8 @@ def train(  # type: ignore[no-untyped-def]
             mine = slice(epoch * count, (epoch + 1) * count)
             state = began + epoch * per_epoch
             note(
-                touched[now], places[now, mine], labels[now, mine], count, batch_size, state, notes, steps, held, states,
-                scratch, sums,
+                touched[now], places[now, mine], labels[now, mine], count, batch_size, state, notes, steps,
+                held, states, scratch, sums,
             )  # fmt: skip
         for k in range(dim):
             users[c, k] = user[k]

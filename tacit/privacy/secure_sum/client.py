@@ -80,7 +80,7 @@ class Client:
             self._epoch, self._pairs = epoch, {}
             self._key = X25519PrivateKey.from_private_bytes(self._source.bytes(32))
             self._signed = keys.signed_key(self._identity, self._key, self._name, self._run, epoch)
-        self._round = Progress(round, self._source.bytes(keys.NONCE))
+        self._round = Progress(round, self._source.bytes(keys.NONCE), self._rules.stages)
         return wire.as_array(self._signed + self._round.nonce)
 
     def share(self, names: bytes, adverts: Array) -> wire.Shared:
@@ -98,8 +98,8 @@ class Client:
             roster = self._rules.roster(self._run, state.number, names)
         except PlanError as error:
             raise ProtocolError(f"round {state.number} is refused: {error}") from None
-        if len(roster) < self._rules.minimum:
-            raise ProtocolError(f"a round of {len(roster)} clients is refused: the minimum is {self._rules.minimum}")
+        if len(roster) < self._rules.least:
+            raise ProtocolError(f"a round of {len(roster)} clients is refused: the minimum is {self._rules.least}")
         if not self._trusted.keys() >= roster.ring.members:
             raise ProtocolError("the round lists a client whose identity is not known here")
         if self._name not in roster.ring.place:
@@ -192,45 +192,51 @@ class Client:
             dropped: (n,) bool: who sent shares but no upload.
 
         Raises:
-            ProtocolError: a client on both lists or, being a neighbour that sent shares, on neither; a survivor that
-                sent no shares; this client not a survivor; fewer survivors than the minimum, or fewer among the
-                neighbours than the threshold.
+            ProtocolError: what `Progress.check` refuses.
         """
         state, roster = self._seated("sign")
-        for name, listed in (("survivors", survivors), ("dropped", dropped)):
-            wire.taken({name: listed}, name, (len(roster),), bool)
-        if np.any(survivors & dropped):
-            raise ProtocolError("a client is listed both as survivor and as dropped out: both its secrets were wanted")
-        if not survivors[state.place]:
-            raise ProtocolError("this client uploaded, but is not listed as a survivor")
-        if int(survivors.sum()) < self._rules.minimum:
-            raise ProtocolError(f"{int(survivors.sum())} survivors are fewer than the minimum of {self._rules.minimum}")
-        near = state.around
-        if int(survivors[near].sum()) < roster.threshold:
-            raise ProtocolError("fewer neighbours survived than the threshold: the sum would not hide this client")
-        if np.any((survivors | dropped)[near] != np.array([bool(it) for it in state.held])):
-            raise ProtocolError("survivors and dropped do not match the neighbours that sent shares to this client")
+        state.check(survivors, dropped, self._rules.least)
         state.statement, state.stage = roster.statement(survivors, dropped), 3
         tags = [keys.survivor_tag(key, self._name, state.statement) for _, _, key in state.pairs]
         signature = self._identity.sign(state.statement)
         return wire.Endorsement(wire.as_array(signature), wire.as_rows(tags, keys.TAG))
 
-    def unmask(self, survivors: Array, dropped: Array, endorsed: Array, tags: Array) -> Array:
+    def unmask(
+        self, survivors: Array, dropped: Array, endorsed: Array | None = None, tags: Array | None = None
+    ) -> Array:
         """(k, SHARE) uint8 by slot: of each surviving neighbour the share of b, of each dropped one the share of R.
 
         Ends the round: what the client held is forgotten. Rows are zero for neighbours that never shared.
 
         Args:
-            survivors: (n,) bool, as it was signed.
-            dropped: (n,) bool, as it was signed.
-            endorsed: (k,) bool, which neighbours endorsed the same.
-            tags: (k, TAG) uint8, their tags to this client, by slot.
+            survivors: (n,) bool, as it was signed; where nobody signs, whose upload is in the sum.
+            dropped: (n,) bool, as it was signed; where nobody signs, who sent shares but no upload.
+            endorsed: (k,) bool, which neighbours endorsed the same; where nobody signs, None.
+            tags: (k, TAG) uint8, their tags to this client, by slot; where nobody signs, None.
 
         Raises:
             ProtocolError: other lists than those that were signed, fewer endorsements than the threshold, one from a
-                neighbour that dropped out, or a tag that does not hold.
+                neighbour that dropped out, or a tag that does not hold; where nobody signs, what `Progress.check`
+                refuses.
         """
-        state, roster = self._seated("unmask")
+        state = self._at("unmask")
+        if "sign" in state.stages:
+            self._check_endorsed(state, survivors, dropped, endorsed, tags)
+        else:
+            state.check(survivors, dropped, self._rules.least)
+        nothing, shares = bytes(shamir.SHARE), []
+        for both, survived in zip(state.held, survivors[state.around].tolist(), strict=True):
+            opened = both[: shamir.SHARE] if survived else both[shamir.SHARE :]
+            shares.append(opened or nothing)
+        self._round = None
+        return wire.as_rows(shares, shamir.SHARE)
+
+    def _check_endorsed(
+        self, state: Progress, survivors: Array, dropped: Array, endorsed: Array | None, tags: Array | None
+    ) -> None:
+        roster = state.seated()
+        if endorsed is None or tags is None:
+            raise ProtocolError("nobody is said to have endorsed the survivors: their endorsements are needed")
         for name, listed in (("survivors", survivors), ("dropped", dropped)):
             wire.taken({name: listed}, name, (len(roster),), bool)
         wire.taken({"endorsed": endorsed}, "endorsed", (roster.neighbours,), bool)
@@ -246,12 +252,6 @@ class Client:
             expected = keys.survivor_tag(state.pairs[slot][2], peer, state.statement)
             if not hmac.compare_digest(expected, tags[slot].tobytes()):
                 raise ProtocolError(f"{peer!r} did not endorse these survivors to this client")
-        nothing, shares = bytes(shamir.SHARE), []
-        for both, survived in zip(state.held, survivors[state.around].tolist(), strict=True):
-            opened = both[: shamir.SHARE] if survived else both[shamir.SHARE :]
-            shares.append(opened or nothing)
-        self._round = None
-        return wire.as_rows(shares, shamir.SHARE)
 
     def answer(self, request: Request, vector: Array | None = None) -> Reply:
         """Answer one message of the server; `vector` (d,) uint32 is needed in the stage "masked".
@@ -259,6 +259,8 @@ class Client:
         Raises:
             ProtocolError: not a stage of a secure sum, of another round, or anything that the stage refuses.
         """
+        if not isinstance(request.kind, str) or type(request.round) is not int:
+            raise ProtocolError("a message of the secure sum names its stage and the number of its round")
         stage, got = request.kind.removeprefix(wire.KIND), request.arrays
         if stage == "advertise":
             return Reply({"advert": self.advertise(request.round)})
@@ -280,6 +282,8 @@ class Client:
         if stage == "sign":
             word = self.sign(survivors, dropped)
             return Reply({"signature": word.signature, "tags": word.tags})
+        if "sign" not in state.stages:
+            return Reply({"shares": self.unmask(survivors, dropped)})
         endorsed = wire.flags(wire.taken(got, "endorsed", (k,)))
         tags = wire.taken(got, "tags", (k, keys.TAG))
         return Reply({"shares": self.unmask(survivors, dropped, endorsed, tags)})

@@ -1,9 +1,20 @@
 """Who masks with whom: the Harary graph on a shuffled ring, and how many neighbours and shares are enough.
 
 J. H. Bell, K. Bonawitz, A. Gascon, T. Lepoint, M. Raykova: "Secure Single-Server Aggregation with (Poly)Logarithmic
-Overhead", CCS 2020, https://eprint.iacr.org/2020/704, section 3. Differs from the paper: the tails are computed
-(hypergeometric, union bound over clients), not estimated; and connectivity is bounded by the one way in which a Harary
-graph falls apart, a run of k/2 places that are all gone.
+Overhead", CCS 2020, https://eprint.iacr.org/2020/704, section 3. Three events must not happen:
+
+- secrecy: a client has t or more neighbours that collude with the server; they could open its self-mask and, where the
+  server says that it dropped out, its pair masks. Colluding neighbours are hypergeometric: k draws from n - 1 others.
+- secrecy: without the colluding and the vanished, the graph falls apart; the server would see a sum for each piece.
+- correctness: a client keeps fewer than t neighbours, so that its secret cannot be opened and the round ends.
+
+Against a server that lies about who dropped out, an honest neighbour gives it one share of the two secrets of a client
+and a colluding one gives both: k + (colluding neighbours) shares in all, so 2 t must exceed that.
+
+Differs from the paper: tails are summed exactly, with a union bound over clients, not estimated; the two secrecy events
+have half of the chance of failure each; connectivity is bounded by one run of k/2 places that are gone, where two are
+needed, which errs on the safe side. The parameter search of google-parfait/federated-compute (secagg/server) draws the
+same three bounds, with 2^-20 for correctness.
 """
 
 from __future__ import annotations
@@ -13,8 +24,8 @@ from functools import lru_cache
 
 from tacit.core.values import PlanError
 
-SECRECY = 2.0**-40  # chance that any honest client of a round is exposed by its neighbourhood
-CORRECTNESS = 2.0**-30  # chance that a round fails although no more clients vanish than the plan expects
+SECRECY = 40  # bits: chance 2^-40 that any honest client of a round is exposed
+CORRECTNESS = 30  # bits: chance 2^-30 that a round fails although no more clients vanish than the plan expects
 
 
 def offsets(k: int) -> tuple[int, ...]:
@@ -75,30 +86,44 @@ def _least(n: int, marked: int, k: int, limit: float) -> int:
 
 
 @lru_cache(maxsize=4096)
-def thresholds(n: int, k: int, dropout: float, colluding: float) -> tuple[int, int, int]:
+def thresholds(
+    n: int, k: int, dropout: float, colluding: float, secrecy: int = SECRECY, correctness: int = CORRECTNESS
+) -> tuple[int, int, int]:
     """The thresholds that hold for n clients with k neighbours each: (least, most, lying).
 
-    least: with fewer, colluding neighbours alone could open a client (chance above SECRECY over all clients).
-    most: with more, too few neighbours remain to open the sum (chance above CORRECTNESS over all clients).
+    least: with fewer, colluding neighbours alone could open a client (chance above 2^-(secrecy + 1) over all clients).
+    most: with more, too few neighbours remain to open the sum (chance above 2^-correctness over all clients).
     lying: from here on not even a server that tells some neighbours "survived" and others "dropped" collects t shares
         of both secrets of a client: 2 t > k + (most colluding neighbours).
     """
-    least = _least(n, share(colluding, n), k, SECRECY)
-    most = k + 1 - _least(n, share(dropout, n), k, CORRECTNESS)
+    least = _least(n, share(colluding, n), k, 2.0 ** -(secrecy + 1))
+    most = k + 1 - _least(n, share(dropout, n), k, 2.0**-correctness)
     return least, most, (k + least - 1) // 2 + 1
 
 
-def threshold(n: int, k: int, dropout: float, colluding: float) -> int:
+def threshold(
+    n: int,
+    k: int,
+    dropout: float,
+    colluding: float,
+    malicious: bool = False,
+    secrecy: int = SECRECY,
+    correctness: int = CORRECTNESS,
+) -> int:
     """The threshold for given neighbours: what resists a lying server, as far as dropouts allow; never below `least`.
+
+    In the complete graph secrecy comes before survival: with `malicious` the threshold resists a lying server even
+    where a single dropout then ends the round.
 
     Raises:
         PlanError: no threshold is both secret and correct for these numbers.
     """
-    least, most, lying = thresholds(n, k, dropout, colluding)
-    if k >= n - 1:  # all are neighbours, nothing is left to chance; in a tiny cohort secrecy comes before survival
-        return max(1, min(k, max(least, min(lying, most))))
-    if least > most or disconnected(n, k, share(colluding, n) + share(dropout, n)) > SECRECY:
-        needed = choose(n, dropout, colluding)[0]
+    least, most, lying = thresholds(n, k, dropout, colluding, secrecy, correctness)
+    if k >= n - 1:  # all are neighbours, nothing is left to chance
+        return max(1, min(k, max(least, lying if malicious else min(lying, most))))
+    gone = share(colluding, n) + share(dropout, n)
+    if least > most or disconnected(n, k, gone) > 2.0 ** -(secrecy + 1):
+        needed = choose(n, dropout, colluding, malicious, secrecy, correctness)[0]
         raise PlanError(
             f"{k} neighbours among {n} clients cannot hold with {dropout:.0%} dropping out and {colluding:.0%} "
             f"colluding. Set neighbours to at least {needed}, or to 0 for the least that holds."
@@ -107,12 +132,19 @@ def threshold(n: int, k: int, dropout: float, colluding: float) -> int:
 
 
 @lru_cache(maxsize=4096)
-def choose(n: int, dropout: float = 0.1, colluding: float = 0.05, lying: bool = False) -> tuple[int, int]:
+def choose(
+    n: int,
+    dropout: float = 0.1,
+    colluding: float = 0.05,
+    malicious: bool = False,
+    secrecy: int = SECRECY,
+    correctness: int = CORRECTNESS,
+) -> tuple[int, int]:
     """The least neighbours k and the threshold t for n clients; the complete graph where nothing sparser holds.
 
     For a random ring of which ceil(colluding n) clients collude with the server and ceil(dropout n) vanish: no honest
-    client has t colluding neighbours and the honest survivors stay connected (chance of failure at most 2^-40 each),
-    every client keeps t neighbours (2^-30); with `lying`, also 2 t > k + (colluding neighbours), see `thresholds`.
+    client has t colluding neighbours and the honest survivors stay connected (chance of failure at most 2^-secrecy in
+    all), every client keeps t neighbours (2^-correctness); with `malicious`, also 2 t > k + (colluding neighbours).
 
     Raises:
         PlanError: fewer than two clients.
@@ -121,9 +153,9 @@ def choose(n: int, dropout: float = 0.1, colluding: float = 0.05, lying: bool = 
         raise PlanError(f"a secure sum needs at least 2 clients, got {n}")
     removed = share(colluding, n) + share(dropout, n)
     for k in range(2, n - 1, 2):
-        if disconnected(n, k, removed) > SECRECY:
+        if disconnected(n, k, removed) > 2.0 ** -(secrecy + 1):
             continue
-        least, most, safe = thresholds(n, k, dropout, colluding)
-        if least <= most and (not lying or safe <= most):
-            return k, threshold(n, k, dropout, colluding)
-    return n - 1, threshold(n, n - 1, dropout, colluding)
+        least, most, safe = thresholds(n, k, dropout, colluding, secrecy, correctness)
+        if least <= most and (not malicious or safe <= most):
+            return k, threshold(n, k, dropout, colluding, malicious, secrecy, correctness)
+    return n - 1, threshold(n, n - 1, dropout, colluding, malicious, secrecy, correctness)

@@ -10,8 +10,9 @@ from tacit.privacy.secure_sum import wire
 from tacit.privacy.secure_sum.client import Client
 from tacit.privacy.secure_sum.entropy import RandomBytes, System
 from tacit.privacy.secure_sum.keys import Identity
+from tacit.privacy.secure_sum.opened import Opened
 from tacit.privacy.secure_sum.rules import Rules
-from tacit.privacy.secure_sum.server import Opened, Server
+from tacit.privacy.secure_sum.server import Server
 
 Lazy: TypeAlias = Array | Callable[[], Array]  # (d,) uint32, or what computes it when it is needed
 
@@ -44,9 +45,9 @@ class Parties:
         """
         gone = {name: wire.STAGES.index(stage) for name, stage in (drop or {}).items()}
         self.server.start(round, list(vectors), size)
-        for number, stage in enumerate(wire.STAGES):
+        while (stage := self.server.stage) != "finish":
             for name, request in self.server.requests().items():
-                if gone.get(name, len(wire.STAGES)) <= number:
+                if gone.get(name, len(wire.STAGES)) <= wire.STAGES.index(stage):
                     continue
                 vector = None
                 if stage == "masked":

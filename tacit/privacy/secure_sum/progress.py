@@ -8,7 +8,7 @@ import numpy as np
 
 from tacit.core.values import Array, ProtocolError
 from tacit.privacy.secure_sum.roster import Roster
-from tacit.privacy.secure_sum.wire import STAGES
+from tacit.privacy.secure_sum.wire import STAGES, taken
 
 
 @dataclass(slots=True, repr=False)
@@ -17,6 +17,7 @@ class Progress:
 
     number: int
     nonce: bytes
+    stages: tuple[str, ...] = STAGES
     stage: int = 0  # index of the last stage that was answered
     roster: Roster | None = None  # from "share" on
     place: int = -1
@@ -33,10 +34,35 @@ class Progress:
         Raises:
             ProtocolError: there is no such stage, or it is not its turn.
         """
-        if stage not in STAGES:
+        if stage not in self.stages:
             raise ProtocolError(f"the secure sum has no stage {stage!r}")
-        if self.stage + 1 != STAGES.index(stage):
-            raise ProtocolError(f"{stage!r} came after {STAGES[self.stage]!r} in round {self.number}: out of order")
+        if self.stage + 1 != self.stages.index(stage):
+            raise ProtocolError(
+                f"{stage!r} came after {self.stages[self.stage]!r} in round {self.number}: out of order"
+            )
+
+    def check(self, survivors: Array, dropped: Array, minimum: int) -> None:
+        """Refuse lists of (n,) bool by place on the ring with which two secrets of a client could be played off.
+
+        Raises:
+            ProtocolError: not (n,) bool; a client on both lists or, being a neighbour that sent shares, on neither; a
+                survivor that sent no shares; this client not a survivor; fewer survivors than the minimum, or fewer
+                among the neighbours than the threshold.
+        """
+        roster = self.seated()
+        for name, listed in (("survivors", survivors), ("dropped", dropped)):
+            taken({name: listed}, name, (len(roster),), bool)
+        if np.any(survivors & dropped):
+            raise ProtocolError("a client is listed both as survivor and as dropped out: both its secrets were wanted")
+        if not survivors[self.place]:
+            raise ProtocolError("this client uploaded, but is not listed as a survivor")
+        if int(survivors.sum()) < minimum:
+            raise ProtocolError(f"{int(survivors.sum())} survivors are fewer than the minimum of {minimum}")
+        near = self.around
+        if int(survivors[near].sum()) < roster.threshold:
+            raise ProtocolError("fewer neighbours survived than the threshold: the sum would not hide this client")
+        if np.any((survivors | dropped)[near] != np.array([bool(it) for it in self.held])):
+            raise ProtocolError("survivors and dropped do not match the neighbours that sent shares to this client")
 
     def seated(self) -> Roster:
         """The roster of the round.

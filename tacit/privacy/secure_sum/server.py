@@ -8,42 +8,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from tacit.core.values import Array, PlanError, ProtocolError, Reply, Request, VerificationError
+from tacit.core.values import Array, PlanError, ProtocolError, Reply, Request
 from tacit.privacy.secure_sum import keys, masks, shamir, wire
+from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.roster import Roster, join
 from tacit.privacy.secure_sum.rules import Rules
-
-
-class SecureSumAborted(ProtocolError):
-    """Too few parties are left, or shares do not fit: the round ends and nothing of any client is opened."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Opened:
-    """A finished secure sum, with the proof of whose vectors it adds."""
-
-    total: Array  # (d,) uint32: the sum mod 2^32 of the survivors' vectors
-    survivors: tuple[str, ...]
-    dropped: tuple[str, ...]  # asked, but not in the sum
-    statement: bytes  # 32 bytes that name round, survivors and dropped
-    signatures: Mapping[str, bytes]  # Ed25519, of those that endorsed the statement
-
-    def __repr__(self) -> str:
-        return f"Opened({len(self.total)} values, {len(self.survivors)} survivors, {len(self.dropped)} dropped)"
-
-    def verify(self, trusted: Mapping[str, bytes]) -> None:
-        """Check the signatures under the statement against the directory of identities.
-
-        Raises:
-            VerificationError: one does not hold; names the client.
-        """
-        for name, signature in self.signatures.items():
-            if not keys.verified(trusted.get(name, b""), signature, self.statement):
-                raise VerificationError(f"{name!r} has not signed the survivors of this round")
 
 
 class Server:
@@ -54,7 +26,7 @@ class Server:
     """
 
     __slots__ = (
-        *("_known", "_rules", "_run", "_trusted"),
+        *("_known", "_rules", "_run", "_stages", "_trusted"),
         *("_asked", "_cohort", "_answered", "_number", "_roster", "_size", "_stage", "_total"),
         *("_adverts", "_around", "_sealed", "_wrapped", "_commitments", "_tags", "_signatures", "_reveals"),
         *("_shared", "_uploaded", "_endorsed", "_revealed"),
@@ -63,13 +35,14 @@ class Server:
     def __init__(self, rules: Rules, run: bytes, trusted: Mapping[str, bytes]) -> None:
         self._rules, self._run, self._trusted = rules, run, trusted
         self._known: dict[str, tuple[int, bytes]] = {}  # name -> epoch and signed key that were checked already
-        self._stage = len(wire.STAGES)
+        self._stages = rules.stages
+        self._stage = len(self._stages)
         self._roster: Roster | None = None
 
     @property
     def stage(self) -> str:
         """The stage whose replies are awaited; "finish" after the last, and before the first round."""
-        return wire.STAGES[self._stage] if self._stage < len(wire.STAGES) else "finish"
+        return self._stages[self._stage] if self._stage < len(self._stages) else "finish"
 
     def start(self, round: int, cohort: Sequence[str], size: int) -> None:
         """Begin a round that sums (size,) vectors of this cohort; what was left of another round is forgotten.
@@ -78,8 +51,8 @@ class Server:
             SecureSumAborted: the cohort is smaller than the minimum.
             PlanError: the rules cannot hold for so many clients.
         """
-        if len(cohort) < self._rules.minimum:
-            raise SecureSumAborted(f"{len(cohort)} clients were asked, but the minimum is {self._rules.minimum}")
+        if len(cohort) < self._rules.least:
+            raise SecureSumAborted(f"{len(cohort)} clients were asked, but the minimum is {self._rules.least}")
         self._rules.roster(self._run, round, join(cohort))  # refuses what cannot hold, before anybody works
         self._number, self._cohort, self._size = round, tuple(cohort), size
         self._roster, self._total = None, np.zeros(size, np.uint32)
@@ -112,6 +85,7 @@ class Server:
             elif self.stage == "unmask":
                 endorsed = self._endorsed[near].astype(np.uint8)
                 arrays = {**bits, "endorsed": endorsed, "tags": self._tags[near, theirs]}
+                arrays = arrays if "sign" in self._stages else bits
             else:
                 raise ProtocolError("all stages of the secure sum are closed: there is nothing to send")
             out[name] = Request(kind, number, arrays)
@@ -155,7 +129,7 @@ class Server:
         return self._roster
 
     def _asked_now(self) -> frozenset[str]:
-        return self._asked if self._stage < len(wire.STAGES) else frozenset()
+        return self._asked if self._stage < len(self._stages) else frozenset()
 
     def _advert(self, sender: str, advert: bytes) -> None:
         signed, epoch = advert[: keys.KEY], self._rules.epoch(self._number)
@@ -185,7 +159,9 @@ class Server:
         Raises:
             SecureSumAborted: too few are left to go on, or to hide those that are left.
         """
-        stage, minimum = self.stage, self._rules.minimum
+        stage = self.stage
+        # once the minimum has uploaded, whoever vanishes is in the sum: then only the threshold counts
+        minimum = self._rules.least if stage in ("advertise", "share", "masked") else 1
         if len(self._answered) < minimum:
             raise SecureSumAborted(
                 f"{len(self._answered)} clients answered in the stage {stage!r} of round {self._number}, at least "
@@ -212,7 +188,10 @@ class Server:
         else:
             raise ProtocolError("no stage of the secure sum is open")
         if int(here.sum()) < minimum:
-            raise SecureSumAborted(f"{int(here.sum())} clients are left after {stage!r}, the minimum is {minimum}")
+            left = int(here.sum())
+            raise SecureSumAborted(
+                f"{left} clients are left after {stage!r}, the minimum is {minimum}: nothing was opened"
+            )
         self._asked = frozenset(name for name, stays in zip(roster.ring.names, here, strict=True) if stays)
         self._stage, self._answered = self._stage + 1, set()
 

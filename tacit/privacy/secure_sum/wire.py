@@ -7,6 +7,8 @@ masked     | shared (k,), sealed (k, 94)                      | masked (d,) uint
 sign       | survivors (n / 8,), dropped (n / 8,)             | signature (64,), tags (k, 16)
 unmask     | survivors, dropped, endorsed (k,), tags (k, 16)  | shares (k, 33)
 
+Against a semi-honest server "sign" is left out, and so are `endorsed` and `tags`.
+
 All but `masked` are uint8. Rows stand by slot: slot s of a client is its s-th neighbour on the ring. `names` are UTF-8
 with line breaks between them; survivors and dropped are packed bits over the ring's places.
 """
@@ -20,11 +22,23 @@ from typing import Any
 import numpy as np
 
 from tacit.core.values import Array, Params, ProtocolError
+from tacit.privacy.secure_sum.keys import ADVERT, TAG
 from tacit.privacy.secure_sum.shamir import SHARE
 
 STAGES = ("advertise", "share", "masked", "sign", "unmask")
 KIND = "secure-sum/"  # before the stage, in Request.kind
 SEALED = 12 + 2 * SHARE + 16  # bytes: nonce of AES-GCM, a share of each secret, tag of AES-GCM
+
+
+def traffic(n: int, k: int, values: int, names: int, signed: bool) -> tuple[int, int]:
+    """Bytes (up, down) of one client in a round of n clients with k neighbours each where nobody drops out.
+
+    `values` is the length of a vector, `names` that of the list of clients, `signed` whether survivors are endorsed.
+    """
+    lists = 2 * ((n + 7) // 8)
+    up = ADVERT + k * (SEALED + 32) + 64 + 4 * values + k * SHARE + (64 + k * TAG if signed else 0)
+    down = names + k * ADVERT + k * (1 + SEALED) + lists + (lists + k * (1 + TAG) if signed else 0)
+    return up, down
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -74,7 +88,8 @@ def raw(arrays: Params, name: str) -> bytes:
         ProtocolError: it is missing or not (n,) uint8.
     """
     found = arrays.get(name)
-    return taken(arrays, name, np.shape(found) if np.ndim(found) == 1 else (0,)).tobytes()  # type: ignore[arg-type]
+    flat = isinstance(found, np.ndarray) and found.ndim == 1
+    return taken(arrays, name, np.shape(found) if flat else (0,)).tobytes()  # type: ignore[arg-type]
 
 
 def flags(array: Array) -> Array:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Event, Vector
+from tacit.core.values import Event, Turn, Vector
 from tacit.privacy.clip import clipped
 
 
@@ -30,14 +30,32 @@ class Clip:
         """Clipping alone is not private."""
         return False
 
-    def encode(self, x: Vector, source: Randomness) -> Vector:
+    @property
+    def per_client(self) -> bool:
+        """It only bounds: trainers do so before they add."""
+        return False
+
+    @property
+    def lossy(self) -> bool:
+        """What is within the bound comes back."""
+        return False
+
+    def length(self, turn: Turn) -> int:
+        """As many values as come in."""
+        return turn.size
+
+    def reach(self, bound: float, turn: Turn) -> float:
+        """The bound."""
+        return min(bound, self.norm)
+
+    def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball."""
         return clipped(x, self.norm)
 
-    def decode(self, total: Vector, source: Randomness) -> Vector:
+    def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """The sum, unchanged."""
         return total
 
-    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
         """No privacy event: nothing is protected."""
         return None

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Event, Vector
+from tacit.core.values import Event, Turn, Vector
 from tacit.privacy.clip import clipped
 
 
@@ -55,16 +55,34 @@ class Gaussian:
         """Decoding adds noise that the accountant charges."""
         return True
 
-    def encode(self, x: Vector, source: Randomness) -> Vector:
+    @property
+    def per_client(self) -> bool:
+        """It only bounds: trainers do so before they add."""
+        return False
+
+    @property
+    def lossy(self) -> bool:
+        """What is within the bound comes back."""
+        return False
+
+    def length(self, turn: Turn) -> int:
+        """As many values as come in."""
+        return turn.size
+
+    def reach(self, bound: float, turn: Turn) -> float:
+        """The bound."""
+        return min(bound, self.clip_norm)
+
+    def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball."""
         return clipped(x, self.clip_norm)
 
-    def decode(self, total: Vector, source: Randomness) -> Vector:
+    def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """The sum with noise: (d,) float64."""
         if self.noise_multiplier == 0.0:
             raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
         return total + (self.noise_multiplier * self.clip_norm) * source.normal(len(total))
 
-    def event(self, sampling: str, sampling_rate: float) -> Event | None:
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
         """What one round costs."""
         return Event("gaussian", self.noise_multiplier, sampling, sampling_rate)

@@ -1,0 +1,103 @@
+"""The Gaussian mechanism with noise that changes from round to round, by a schedule that is fixed before training.
+
+Dynamic noise, as W. Wei, L. Liu: "Gradient Leakage Attack Resilient Deep Learning", IEEE TIFS 2022,
+https://arxiv.org/abs/2112.13178, and J. Du et al.: "Dynamic Differential-Privacy Preserving SGD", 2021,
+https://arxiv.org/abs/2111.00173, use it: much noise while updates are large, little when they are small. Differs from
+the papers: every round is composed with its own multiplier, exactly, instead of by a bound. For noise that follows the
+clients' norms put an AdaptiveClip before it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tacit.core.protocols import Randomness
+from tacit.core.values import Event, Turn, Vector
+from tacit.privacy.clip import clipped
+
+SHAPES = ("linear", "exponential", "cosine")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledGaussian:
+    """Clip to `clip_norm`; noise on the sum of `noise_multiplier` in round 1 to `noise_multiplier * last` in the last.
+
+    Guarantees:
+        the noise of a round has mean 0 and standard deviation multiplier * clip_norm of that round.
+        the rounds compose to the cost of each round's own noise.
+        the first round has the noise multiplier and the last one last times that.
+    """
+
+    clip_norm: float = 1.0
+    noise_multiplier: float = 1.0  # of round 1: noise standard deviation / clip norm; 0 = from `epsilon`
+    last: float = 0.5  # the last round's multiplier, as a part of the first's
+    shape: str = "exponential"  # or "linear", "cosine"
+    epsilon: float = 0.0  # target; used only when noise_multiplier is 0
+    delta: float = 1e-5  # of the stated (epsilon, delta); take it well below 1 / clients
+
+    def __post_init__(self) -> None:
+        if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
+            raise ValueError(f"ScheduledGaussian needs a finite clip_norm > 0, got {self.clip_norm}")
+        noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier) and self.epsilon == 0.0
+        if not noisy and not (self.noise_multiplier == 0.0 and 0.0 < self.epsilon < math.inf):
+            raise ValueError(
+                "ScheduledGaussian needs either a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite "
+                f"epsilon > 0, got noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
+            )
+        if not 0.0 < self.delta < 1.0:
+            raise ValueError(f"ScheduledGaussian needs 0 < delta < 1, got {self.delta}")
+        if self.shape not in SHAPES or not 0.0 < self.last < math.inf:
+            raise ValueError(
+                f"ScheduledGaussian needs a shape of {SHAPES} and a finite last > 0, got {self.shape!r} and {self.last}"
+            )
+
+    @property
+    def bound(self) -> float | None:
+        """L2 norm that no encoded contribution exceeds."""
+        return self.clip_norm
+
+    @property
+    def noisy(self) -> bool:
+        """Decoding adds noise that the accountant charges."""
+        return True
+
+    @property
+    def per_client(self) -> bool:
+        """It only bounds: trainers do so before they add."""
+        return False
+
+    @property
+    def lossy(self) -> bool:
+        """What is within the bound comes back."""
+        return False
+
+    def multiplier(self, turn: Turn) -> float:
+        """This round's noise multiplier."""
+        done = (turn.round - 1) / max(turn.rounds - 1, 1)
+        if self.shape == "exponential":
+            return self.noise_multiplier * math.exp(done * math.log(self.last))
+        done = done if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * done)
+        return self.noise_multiplier * (1.0 + (self.last - 1.0) * done)
+
+    def length(self, turn: Turn) -> int:
+        """As many values as come in."""
+        return turn.size
+
+    def reach(self, bound: float, turn: Turn) -> float:
+        """The bound."""
+        return min(bound, self.clip_norm)
+
+    def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
+        """The contribution, scaled back into the ball."""
+        return clipped(x, self.clip_norm)
+
+    def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
+        """The sum with this round's noise: (d,) float64."""
+        if self.noise_multiplier == 0.0:
+            raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
+        return total + (self.multiplier(turn) * self.clip_norm) * source.normal(len(total))
+
+    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
+        """What this round costs."""
+        return Event("gaussian", self.multiplier(turn), sampling, sampling_rate)
