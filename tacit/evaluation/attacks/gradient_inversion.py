@@ -4,7 +4,8 @@ A hidden unit that is active for a single row of the batch has that row as its g
 has too: x = dW / db. J. Geiping et al., "Inverting Gradients", NeurIPS 2020, https://arxiv.org/abs/2003.14053,
 proposition 3.1; L. Fowl et al., "Robbing the Fed", ICLR 2022, https://arxiv.org/abs/2110.13057. Differs from the
 papers: nothing is planted or optimised. A ratio counts as a row when the network's own error on it is the one that the
-gradient shows, which tells rows from mixtures without knowing any.
+gradient shows, which tells rows from mixtures without knowing any; rows found are taken off the gradient, and what is
+left is searched again; rows that no unit has alone are differences of two units.
 """
 
 from __future__ import annotations
@@ -99,15 +100,17 @@ def rows_in(vector: Vector, view: View, weights: Params, step: float) -> Array:
     """
     net = {name: np.asarray(value, np.float64) for name, value in weights.items()}
     shown = _shown(vector, view, weights, step)
-    found, scale = _Found.nothing(*net["w1"].shape), 0.0
+    nothing, scale = np.zeros((0, len(net["w1"]))), 0.0
+    found = _found(nothing, nothing[:, 0], nothing, net)
     for _ in range(MOST):
-        left = found.taken_off(shown)
-        groups = _groups(left)
+        groups = _groups(found.taken_off(shown))
         scale = scale or _clipping(groups, net)
-        fresh = _next(groups, left, found, net, scale)
-        if fresh is None:
+        if (fresh := _next(groups, found, net, scale)) is None:
             break
-        found = _settled(found.with_row(*fresh, net), shown, net)
+        rows, errors, blur = (
+            np.concatenate([a, b]) for a, b in zip((found.rows, found.errors, found.blur), fresh, strict=True)
+        )
+        found = _settled(_found(rows, errors, blur, net), shown, net)
     return found.rows
 
 
@@ -118,7 +121,7 @@ class _Shown:
     slope: Array  # (units, features) sum of error * row over the rows that wake a unit
     error: Array  # (units,) sum of error
     blur: Array  # (units, features) standard deviation of rounding in slope
-    grain: float  # differences of errors below it are rounding
+    grain: Array  # (units,) differences of errors below it are rounding
     sure: Array  # (units,) bool: it is known which of the rows found so far wake it
 
 
@@ -130,8 +133,7 @@ def _shown(vector: Vector, view: View, weights: Params, step: float) -> _Shown:
     slope = np.asarray(arrays["w1"], np.float64).T / out
     error = np.asarray(arrays["b1"], np.float64) / out[:, 0]
     rounding = np.abs(np.spacing(np.asarray(weights["w1"], np.float32))).T / np.abs(out) / 3.0
-    grain = 1e-6 * max(float(np.abs(error[usable]).max(initial=0.0)), 1e-30)
-    return _Shown(slope, error, rounding + 1e-7 * np.abs(slope) + 1e-12, grain, usable)
+    return _Shown(slope, error, rounding + 1e-7 * np.abs(slope) + 1e-12, 3e-7 * np.abs(error) + 1e-12, usable)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -144,23 +146,6 @@ class _Found:
     wakes: Array  # (n, units) bool
     sure: Array  # (n, units) bool: that is beyond doubt
 
-    @staticmethod
-    def nothing(features: int, units: int) -> _Found:
-        """No rows yet."""
-        row, unit = np.zeros((0, features)), np.zeros((0, units), bool)
-        return _Found(row, np.zeros(0), row, unit, unit)
-
-    def with_row(self, row: Array, error: float, blur: Array, net: Params) -> _Found:
-        """One more."""
-        rows, errors = np.vstack([self.rows, row]), np.append(self.errors, error)
-        return self.at(rows, errors, np.vstack([self.blur, blur]), net)
-
-    def at(self, rows: Array, errors: Array, blur: Array, net: Params) -> _Found:
-        """Rows of these values."""
-        reach = rows @ net["w1"] + net["b1"]
-        doubt = 5.0 * np.sqrt(blur**2 @ net["w1"] ** 2) + 1e-5
-        return _Found(rows, errors, blur, reach > 0.0, np.abs(reach) > doubt)
-
     def taken_off(self, shown: _Shown) -> _Shown:
         """What is left without these rows."""
         woken = self.wakes.T * self.errors
@@ -169,8 +154,16 @@ class _Found:
             slope=shown.slope - woken @ self.rows,
             error=shown.error - woken.sum(axis=1),
             blur=np.sqrt(shown.blur**2 + woken**2 @ self.blur**2),
+            grain=shown.grain + 3e-7 * np.abs(woken).sum(axis=1),
             sure=shown.sure & self.sure.all(axis=0),
         )
+
+
+def _found(rows: Array, errors: Array, blur: Array, net: Params) -> _Found:
+    """Rows of these values, with the units that they wake."""
+    reach = rows @ net["w1"] + net["b1"]
+    doubt = 5.0 * np.sqrt(blur**2 @ net["w1"] ** 2) + 1e-5
+    return _Found(rows, errors, blur, reach > 0.0, np.abs(reach) > doubt)
 
 
 def _settled(found: _Found, shown: _Shown, net: Params) -> _Found:
@@ -178,86 +171,94 @@ def _settled(found: _Found, shown: _Shown, net: Params) -> _Found:
     for _ in range(2):
         left = found.taken_off(shown)
         clear = left.sure & (np.abs(left.error) <= 3.0 * left.grain)
-        wakes = found.wakes[:, clear].astype(np.float64)
+        wakes, grain = found.wakes[:, clear].astype(np.float64), shown.grain[clear]
         if np.linalg.matrix_rank(wakes) < len(wakes):
             return found
         weight = 1.0 / shown.blur[clear] ** 2  # (units, features)
         weight /= (top := weight.max(axis=0))
         inner = np.linalg.pinv(np.einsum("ru,uf,su->frs", wakes, weight, wakes, optimize=True), hermitian=True)
         right = np.einsum("ru,uf->fr", wakes, weight * shown.slope[clear])
-        errors = np.linalg.lstsq(wakes.T, shown.error[clear], rcond=None)[0]
+        errors = np.linalg.lstsq(wakes.T / grain[:, None], shown.error[clear] / grain, rcond=None)[0]
         rows = np.einsum("frs,fs->rf", inner, right) / errors[:, None]
         blur = np.sqrt(np.einsum("frr->rf", inner) / top) / np.abs(errors[:, None])
-        found = found.at(rows, errors, blur, net)
+        found = _found(rows, errors, blur, net)
     return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class _Groups:
-    """Units that show the same, together; group 0 shows nothing. `of` is each unit's group, -1 for none."""
+    """Units that show the same, taken together; group 0 is those that show nothing."""
 
     slope: Array  # (groups, features)
     error: Array  # (groups,)
     blur: Array  # (groups, features)
-    of: Array  # (units,)
-    grain: float
+    grain: Array  # (groups,)
+    of: Array  # (units,) the group of each, -1 for none
 
 
 def _groups(left: _Shown) -> _Groups:
     """Units whose errors differ by rounding only."""
     order = np.argsort(left.error)
-    order = order[left.sure[order] & (np.abs(left.error[order]) > 3.0 * left.grain)]
-    rises = np.diff(left.error[order]) > left.grain
+    order = order[left.sure[order] & (np.abs(left.error[order]) > 3.0 * left.grain[order])]
+    apart = np.maximum(left.grain[order][1:], 4e-7 * np.abs(left.error).max())  # errors may cancel, roundings do not
+    rises = np.diff(left.error[order]) > apart
     number = np.concatenate([np.zeros(min(1, len(order)), np.int64), np.cumsum(rises)]).astype(np.int64) + 1
     of = np.full(len(left.error), -1)
     of[left.sure & (np.abs(left.error) <= 3.0 * left.grain)] = 0
     of[order] = number
-    count = int(number.max(initial=0)) + 1
-    member = (of[None, :] == np.arange(1, count)[:, None]).astype(np.float64)
+    member = (of[None, :] == np.arange(1, number.max(initial=0) + 1)[:, None]).astype(np.float64)
     weight = 1.0 / left.blur**2
     total = member @ weight
     nothing = np.zeros((1, left.slope.shape[1]))
     slope = np.vstack([nothing, member @ (weight * left.slope) / total])
     error = np.append(0.0, member @ left.error / member.sum(axis=1))
-    return _Groups(slope, error, np.vstack([nothing, 1.0 / np.sqrt(total)]), of, left.grain)
+    grain = np.append(0.0, member @ left.grain / member.sum(axis=1))
+    return _Groups(slope, error, np.vstack([nothing, 1.0 / np.sqrt(total)]), grain, of)
 
 
-def _factors(rows: Array, errors: Array, blur: Array, grain: float, net: Params) -> tuple[Array, Array]:
-    """(n, 2) the clipping that each label says there was, and how far rounding may carry it, as a share."""
+def _factors(rows: Array, errors: Array, blur: Array, grain: Array, net: Params) -> tuple[Array, Array]:
+    """(n, 4) the clipping that a row of each label says there was, then two such rows; and its rounding, as a share."""
     hidden = np.maximum(rows @ net["w1"] + net["b1"], 0.0)
     score = np.clip(hidden @ net["w2"] + net["b2"], -35.0, 35.0)
-    swing = np.sqrt((((hidden > 0.0) * net["w2"]) @ net["w1"].T * blur) ** 2 @ np.ones(rows.shape[1]))
+    swing = np.linalg.norm(((hidden > 0.0) * net["w2"]) @ net["w1"].T * blur, axis=1)  # of the score
     up, down = 1.0 / (1.0 + np.exp(-score)), 1.0 / (1.0 + np.exp(score))
-    factors = np.stack([errors / up, -errors / down], axis=1)
-    slack = 5e-5 + 5.0 * swing[:, None] * np.stack([down, up], axis=1) + (grain + 2e-7) / np.abs(errors)[:, None]
+    factors = np.stack([errors / up, -errors / down, errors / up / 2.0, -errors / down / 2.0], axis=1)
+    slack = 5.0 * swing[:, None] * np.stack([down, up, down, up], axis=1)
+    slack += 5e-5 + ((grain + 2e-7) / np.abs(errors))[:, None]
     return factors, slack
 
 
 def _clipping(groups: _Groups, net: Params) -> float:
     """The factor on which most groups agree, were each a row; 1 (no clipping) where no other has more."""
     error = groups.error[1:, None]
-    factors, slack = _factors(groups.slope[1:] / error, error[:, 0], groups.blur[1:] / np.abs(error), groups.grain, net)
+    blur = groups.blur[1:] / np.abs(error)
+    factors, slack = _factors(groups.slope[1:] / error, error[:, 0], blur, groups.grain[1:], net)
     usable = (factors > 0.0) & (factors < 1.01) & (slack < LOOSE)
-    tried = np.append(1.0, factors[usable][np.argsort(slack[usable], kind="stable")])
+    tried = np.append(1.0, factors[usable])
     near = np.abs(factors[None] / tried[:, None, None] - 1.0) < slack
-    return float(tried[np.argmax(np.sum(np.any(usable & near, axis=2), axis=1))])
+    worth = np.log(LOOSE / np.minimum(slack, LOOSE))  # agreement says the more, the less could have agreed by chance
+    worth *= np.array([1.0, 1.0, 0.9, 0.9])  # all rows twice at half the factor: that is all of them once
+    says = np.max(np.where(usable & near, worth, 0.0), axis=2)  # (tried, groups)
+    lone = np.bincount(groups.of[groups.of >= 0], minlength=len(groups.error))[1:] == 1
+    own = np.flatnonzero(usable) // 4
+    says[1 + np.flatnonzero(lone[own]), own[lone[own]]] = 0.0  # one unit that agrees with itself says nothing
+    return float(tried[np.argmax(says.sum(axis=1))])
 
 
-def _next(
-    groups: _Groups, left: _Shown, found: _Found, net: Params, scale: float
-) -> tuple[Array, float, Array] | None:
-    """(row, error, blur) that most units bear out: from a group, else from the difference of two."""
+def _next(groups: _Groups, found: _Found, net: Params, scale: float) -> tuple[Array, Array, Array] | None:
+    """(row, error, blur), each of one, that most units bear out: from a group, else from the difference of two."""
     size = np.bincount(groups.of[groups.of >= 0], minlength=len(groups.error))
-    for pairs in (_alone(len(size)), _pairs(len(size))):
-        high, low = pairs
+    several = np.triu_indices(len(size) - 1 if len(size) <= CROWD else 0, 1)
+    for high, low in ((np.arange(len(size)), np.zeros(len(size), np.int64)), (several[0] + 1, several[1] + 1)):
         error = groups.error[high] - groups.error[low]
-        keep = np.abs(error) > 3.0 * groups.grain
-        high, low, error = high[keep], low[keep], error[keep]
+        grain = groups.grain[high] + groups.grain[low]
+        keep = np.abs(error) > 3.0 * grain
+        high, low, error, grain = high[keep], low[keep], error[keep], grain[keep]
         rows = (groups.slope[high] - groups.slope[low]) / error[:, None]
         blur = np.sqrt(groups.blur[high] ** 2 + groups.blur[low] ** 2) / np.abs(error)[:, None]
-        factors, slack = _factors(rows, error, blur, groups.grain, net)
+        factors, slack = _factors(rows, error, blur, grain, net)
         # either group may be the one that has the row: where it is the lower one, the error's sign is the other
-        best: tuple[int, Array, float, Array] | None = None
+        best: tuple[int, Array, Array, Array] | None = None
         for sign in (1.0, -1.0):
             fits = np.any((np.abs(sign * factors / scale - 1.0) < slack) & (slack < LOOSE), axis=1)
             for n in np.flatnonzero(fits):
@@ -269,23 +270,10 @@ def _next(
                 wrong = np.mean(woken[groups.of == lacks]) if lacks else 0.0
                 support = int(size[has] + (size[lacks] if lacks else 0))
                 if right > 0.9 and wrong < 0.1 and (best is None or support > best[0]):
-                    best = support, rows[n], float(sign * error[n]), blur[n]
+                    best = support, rows[[n]], sign * error[[n]], blur[[n]]
         if best is not None:
             return best[1:]
     return None
-
-
-def _alone(groups: int) -> tuple[Array, Array]:
-    """Each group against nothing."""
-    return np.arange(1, groups), np.zeros(groups - 1, np.int64)
-
-
-def _pairs(groups: int) -> tuple[Array, Array]:
-    """Each two groups that show something; none where they are too many for that to say anything."""
-    if groups > CROWD:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    high, low = np.triu_indices(groups - 1, 1)
-    return high + 1, low + 1
 
 
 def standardised(scene: Scene, batch: int, clients: int) -> Population:
