@@ -139,13 +139,14 @@ def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None
 def group_panels(report: Mapping[str, Any], found: Sequence[Arm], metric: str) -> list[Panel]:
     """The headline metric by group of customers, all groups on one scale."""
     part = report.get("groups")
-    if isinstance(part, Mapping) and not any(metric in row for rows in part.values() for row in rows):
-        metric = "accuracy"  # what groups of rows are compared by
-    groups = {
-        str(name): [r for r in rows if isinstance(r, Mapping) and number(r.get(metric)) is not None]
+    rows_of = {
+        str(name): [r for r in rows if isinstance(r, Mapping)]
         for name, rows in (part.items() if isinstance(part, Mapping) else ())
         if isinstance(rows, Sequence) and not isinstance(rows, str)
     }
+    if not any(metric in r for rows in rows_of.values() for r in rows):
+        metric = "accuracy"  # what groups of rows are compared by
+    groups = {name: [r for r in rows if number(r.get(metric)) is not None] for name, rows in rows_of.items()}
     arm = next((a for a in found if a.key not in ("centralized", "popularity", "local") and metric in a.figures), None)
     style = arm.style if arm else "k1"
     rows = {name: tuple(_group_row(r, metric, style) for r in part) for name, part in groups.items() if part}

@@ -167,5 +167,5 @@ def test_an_example_mechanism_without_example_clipping_is_refused_when_it_is_cal
     plan = Plan(algorithm=PublicScale(inner=ExampleSGD(clip=2.0)), **parts)
     calibrated = calibrate(plan, 8)
     assert calibrated.noise is not None and 0.0 < calibrated.noise.noise_multiplier < 100.0
-    with pytest.raises(PlanError, match="shares of noise"):
+    with pytest.raises(PlanError, match="noise is shared out"):
         calibrate(replace(plan, secure_sum=SecAgg(minimum=3)), 8)
