@@ -118,9 +118,9 @@ class SecureServer:
         if plan.aggregator is not None and plan.aggregator.sees == "each" and np.any(counts > 0):
             vector = robust(plan.aggregator, sums[counts > 0], counts[counts > 0])
         whole = len(opened) == plan.groups  # else uploads of a group that was lost are in nobody's sum
-        digest = _digest(integers) if whole else ""
+        told = digest(integers) if whole else ""
         notes = () if self._hidden else (*talk.notes(), *getattr(self._server, "lost", ()))
-        return Summed(vector, int(counts.sum()), *self._bytes(codec, opened, talk), digest, notes)
+        return Summed(vector, int(counts.sum()), *self._bytes(codec, opened, talk), told, notes)
 
     def _opened(self, engine: Engine, request: Request, size: int, talk: Talk) -> list[Opened]:
         """The sums that a round opens: one, or one for each group that came through."""
@@ -170,9 +170,9 @@ class SecureServer:
             for party in range(turns[-1].clients):
                 share = plan.protect[-1].share(size, codec.steps[0], turns[-1], stream(plan, "skipped", round, party))
                 total += share.astype(np.uint32)
-        digest = _digest(np.frombuffer(stream(plan, "skipped", round).bytes(4), np.uint32)) if self._hidden else ""
+        told = digest(np.frombuffer(stream(plan, "skipped", round).bytes(4), np.uint32)) if self._hidden else ""
         moved = self._bytes(codec, [], talk)
-        return Summed(codec.decode(total, 0), 0, *moved, digest, () if self._hidden else notes)
+        return Summed(codec.decode(total, 0), 0, *moved, told, () if self._hidden else notes)
 
     def _bytes(self, codec: Codec, opened: list[Opened], talk: Talk) -> tuple[int, int]:
         """(up, down) of each party: counted, or under Poisson coins those of the expected cohort, which are public.
@@ -200,7 +200,8 @@ class SecureServer:
         return sum(value.nbytes for value in reply.arrays.values())
 
 
-def _digest(integers: Array) -> str:
+def digest(integers: Array) -> str:
+    """SHA-256 of integers, in hex, as in `Summed.digest`."""
     return hashlib.sha256(np.ascontiguousarray(integers).tobytes()).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -158,11 +157,6 @@ class Sessions:
     def witness(self, round: int) -> Array | None:
         """Simulation's view, if this node is watched: the plain sum of what its parties masked in a round."""
         return self._witness[1] if self._witness[0] == round else None
-
-
-def digest(total: Array) -> str:
-    """SHA-256 of integers, in hex, as in `Summed.digest`."""
-    return hashlib.sha256(np.ascontiguousarray(total).tobytes()).hexdigest()
 
 
 def _before(stages: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ from tacit.core.values import DataError, Event, Params, Population, Round, State
 from tacit.evaluation.validation import best_round
 from tacit.federation.engines.in_process import InProcess
 from tacit.federation.engines.ray_pool import RayPool
-from tacit.federation.sessions import digest as sum_digest
+from tacit.federation.secure import digest as sum_digest
 from tacit.federation.worker import Worker
 from tacit.job import checkpoint
 from tacit.job.assess import ranking, validation_ranking

@@ -33,11 +33,9 @@ def quantiser(
     hosted = clients if plan.secure_between == "nodes" else 1
     names = sorted(like)
     lengths = tuple(int(np.size(like[name])) for name in names)
-    bound, length = math.inf, sum(lengths)
     if not turns:
-        turns = protection.turns(plan, 1, length, clients, parties, protection.start(plan))
-    for transform, turn in zip(plan.protect, turns, strict=True):
-        bound, length = transform.reach(bound, turn), transform.length(turn)
+        turns = protection.turns(plan, 1, sum(lengths), clients, parties, protection.start(plan))
+    bound, length = protection.reach(plan, turns), protection.length(plan, turns, sum(lengths))
     if hosted == 1 and (grid := messages.grid(plan.protect, turns)) is not None:
         most = plan.cohort if plan.cohort and plan.sampling == "fixed" else parties
         return Packed(length, grid[1], grid[0], most)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tacit.core.arrays import standard
 from tacit.core.protocols import Recommender, StatisticsModel
 from tacit.core.values import Array, Params, Population, Schema
 
@@ -102,14 +103,14 @@ class Blend:
         out = np.zeros((len(clients), clients.schema.items), np.float32)
         for name, part in self._parts().items():
             factor = 1.0 if name == "first" else self.weight
-            out += factor * _standard(part.scores(_under(shared, name), own, clients))
+            out += factor * np.asarray(standard(part.scores(_under(shared, name), own, clients)), np.float32)
         features = clients.schema.item_features
         if self.affinity and features is not None:
             history = np.zeros_like(out)
             history[clients.owner(), clients.fields["item"]] = 1.0
             share = features.mean(axis=0) + 1e-9
             taste = (history @ features + self.prior * share) / (clients.sizes[:, None] + self.prior)
-            out += self.affinity * _standard(np.log(taste / share) @ features.T)
+            out += self.affinity * np.asarray(standard(np.log(taste / share) @ features.T), np.float32)
         return out
 
 
@@ -120,8 +121,3 @@ def _under(params: Params, name: str) -> dict[str, Array]:
 def _solved(part: Any, shared: Params) -> bool:
     """A part that starts without values (size 0) and has some now was solved in closed form."""
     return "weights" in shared and shared["weights"].size > 0
-
-
-def _standard(scores: Array) -> Array:
-    spread = scores.std(axis=1, keepdims=True)
-    return np.asarray((scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0.0, spread, 1.0), np.float32)

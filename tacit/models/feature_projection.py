@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from tacit.core.arrays import Same, standard
 from tacit.core.values import Array, DataError, Params, Population, Schema
 
 
@@ -60,7 +61,7 @@ class FeatureProjection:
 
     def statistics(self, shared: Params, own: Params, clients: Population) -> tuple[Params, Params]:
         """seen (items, features) float64."""
-        features = _orthonormal(_Same(_public(clients.schema)))
+        features = _orthonormal(Same(_public(clients.schema)))
         seen = np.zeros_like(features)
         for c in range(len(clients)):
             item = clients.rows(c)["item"]
@@ -88,14 +89,14 @@ class FeatureProjection:
         history = np.zeros((len(clients), items), np.float32)
         history[owner, item] = self.oldest + self.newest * 0.5 ** (age / self.half_life)
         basis = shared["basis"] if shared["basis"].size else np.zeros((items, 1), np.float32)  # nobody contributed yet
-        scores = _standard((history @ basis) @ basis.T)
+        scores = standard((history @ basis) @ basis.T)
         if self.affinity:
             features = _public(clients.schema)
             share = features.mean(axis=0) + 1e-9
             seen = np.zeros((len(clients), items), np.float32)
             seen[owner, item] = self.oldest + 0.5 * self.newest * 0.5 ** (age / (3.0 * self.half_life))
             taste = (seen @ features + self.prior * share) / (seen.sum(axis=1, keepdims=True) + self.prior)
-            scores = scores + self.affinity * _standard(np.log(taste / share) @ features.T)
+            scores = scores + self.affinity * standard(np.log(taste / share) @ features.T)
         return np.asarray(scores, np.float32)
 
 
@@ -108,30 +109,10 @@ def _public(schema: Schema) -> Array:
     return schema.item_features
 
 
-class _Same:
-    """An array as a cache key, equal only to itself: the basis is asked for once per client and is the same."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    def __hash__(self) -> int:
-        return id(self.array)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.array is self.array
-
-
 @lru_cache(maxsize=4)
-def _orthonormal(public: _Same) -> Array:
+def _orthonormal(public: Same) -> Array:
     """(items, k) orthonormal columns that span a constant and the public features."""
     features = np.asarray(public.array, np.float64)
     features = np.concatenate([np.ones((len(features), 1)), features[:, features.any(axis=0)]], axis=1)
     basis, triangle = np.linalg.qr(features)
     return np.asarray(basis[:, np.abs(np.diag(triangle)) > 1e-9 * np.abs(triangle).max()])
-
-
-def _standard(scores: Array) -> Array:
-    spread = scores.std(axis=1, keepdims=True)
-    return np.asarray((scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0.0, spread, 1.0))

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from tacit.core.arrays import Same, standard
 from tacit.core.values import Array, Params, Population, Schema
 
 SILENT = 512  # values that are zero before the noise: they measure it to 1 / sqrt(2 * 512) = 3 %
@@ -128,11 +129,11 @@ class NoiseAwareProjection:
             history[owner, item] = self.oldest + self.newest * 0.5 ** (age / self.half_life)
             likely = np.maximum((history @ shared["basis"]) @ shared["basis"].T, 0.0)
             likely = likely / np.maximum(likely.mean(axis=1, keepdims=True), 1e-12)
-            out += float(shared["trust"][0]) * _standard(np.log1p(likely))
+            out += float(shared["trust"][0]) * standard(np.log1p(likely))
         if self.affinity:
             seen = np.zeros((len(clients), items), np.float32)
             seen[owner, item] = self.oldest + 0.5 * self.newest * 0.5 ** (age / (3.0 * self.half_life))
-            out += self.affinity * _standard(self._taste(shared["popularity"], seen, clients.schema))
+            out += self.affinity * standard(self._taste(shared["popularity"], seen, clients.schema))
         return np.asarray(out, np.float32)
 
     def _taste(self, popularity: Array, seen: Array, schema: Schema) -> Array:
@@ -152,26 +153,11 @@ class NoiseAwareProjection:
         return local
 
     def _directions(self, schema: Schema) -> Array:
-        return _orthonormal(_Same(schema.item_features), schema.items, self.directions, self.bumps)
-
-
-class _Same:
-    """An array as a cache key, equal only to itself: the directions are asked for once per client and are the same."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, array: Array | None) -> None:
-        self.array = array
-
-    def __hash__(self) -> int:
-        return id(self.array)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.array is self.array
+        return _orthonormal(Same(schema.item_features), schema.items, self.directions, self.bumps)
 
 
 @lru_cache(maxsize=4)
-def _orthonormal(public: _Same, items: int, directions: int, bumps: int) -> Array:
+def _orthonormal(public: Same, items: int, directions: int, bumps: int) -> Array:
     """(items, k <= directions) orthonormal columns: constant, features, bumps, then the most frequent pairs."""
     features = np.zeros((items, 0)) if public.array is None else np.asarray(public.array, np.float64)
     centre = np.linspace(0.0, items, bumps)
@@ -196,8 +182,3 @@ def _around(rows: Array, reach: float) -> Array:
         behind[i] += keep * behind[i - 1]
         ahead[-1 - i] += keep * ahead[-i]
     return np.asarray((behind + ahead - out).T)
-
-
-def _standard(scores: Array) -> Array:
-    spread = scores.std(axis=1, keepdims=True)
-    return np.asarray((scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0.0, spread, 1.0))

@@ -15,7 +15,7 @@ from tacit.federation import sessions
 from tacit.federation.engines.ray_pool import RayPool
 from tacit.federation.randomness import stream
 from tacit.federation.run import run
-from tacit.federation.secure import SecureServer
+from tacit.federation.secure import SecureServer, digest
 from tacit.federation.worker import Worker
 from tacit.learning.fedavg import FedAvg
 from tacit.learning.integers import quantiser
@@ -111,10 +111,10 @@ def test_the_sum_of_those_that_did_not_drop_out_is_opened_exactly(
         assert 0 < one.dropped < 20 and one.clients + one.dropped == 40
         np.testing.assert_allclose(flatten(one.state.shared), flatten(other.state.shared), atol=1e-5)
         sums = sum(v.astype(np.uint64) for (r, _), v in plain_integers.items() if r == one.number)
-        assert sessions.digest(sums.astype(np.uint32)) == one.sum_digest
+        assert digest(sums.astype(np.uint32)) == one.sum_digest
     seen = [part for part in engine.witness(2) if part is not None]
     total = np.sum(np.stack(seen).astype(np.uint64), 0).astype(np.uint32)
-    assert sessions.digest(total) == secure[-1].sum_digest
+    assert digest(total) == secure[-1].sum_digest
 
 
 def arrays_in(thing, depth=0):

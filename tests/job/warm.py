@@ -7,10 +7,8 @@ when it has ended with its exit status (minus the signal that ended it). `die` =
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import signal
 import sys
 import tempfile
 from functools import partial
@@ -21,26 +19,7 @@ from tacit.cli.main import main
 from tacit.federation.vocabulary import read_plan
 from tacit.job import run
 from tacit.learning.centralised import Centralised
-
-
-def arm(at: str, call: int, when: str) -> None:
-    module, _, path = at.partition(":")
-    owner: Any = importlib.import_module(module)
-    *inner, name = path.split(".")
-    for part in inner:
-        owner = getattr(owner, part)
-    function, calls = getattr(owner, name), [0]
-
-    def around(*args: Any, **kwargs: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        if calls[0] == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, around)
+from tests.dying import arm
 
 
 def child(job: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import signal
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -23,31 +22,12 @@ from tacit.privacy.budget.book import Book
 from tacit.privacy.budget.composition import fits
 from tacit.privacy.budget.errors import BudgetError, BudgetExceeded
 from tacit.privacy.budget.location import at
+from tests.dying import arm
 
 fits({Event("gaussian", 9.0, "all", 1.0): 1}, Allowance(1.0, 1e-5))  # what is loaded late, before anybody forks
 with suppress(ImportError):
     importlib.import_module("psycopg")
 assert "torch" not in sys.modules and "numba" not in sys.modules
-
-
-def arm(at: str, call: int, when: str) -> None:
-    module, _, path = at.partition(":")
-    owner: Any = importlib.import_module(module)
-    *inner, name = path.split(".")
-    for part in inner:
-        owner = getattr(owner, part)
-    function, calls = getattr(owner, name), [0]
-
-    def around(*args: Any, **kwargs: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        if calls[0] == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, around)
 
 
 def release(path: Path, reference: str) -> None:

@@ -20,6 +20,13 @@ def _key(account: Account) -> tuple[str, str]:
     return account.holder, account.purpose
 
 
+def _scope(account: Account, reservation: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition, and its values, for all of an account's rows or for those of one reservation."""
+    if reservation is None:
+        return _MINE, _key(account)
+    return f"{_MINE} AND reservation = ?", (*_key(account), reservation)
+
+
 def allowance(session: Session, account: Account) -> tuple[Allowance, int] | None:
     """What the budget allows and how many entries it has, or None where it was not opened.
 
@@ -51,14 +58,7 @@ def accounts(session: Session) -> list[Account]:
 
 def sums(session: Session, account: Account, reservation: str | None = None) -> tuple[Counter[Event], Counter[Event]]:
     """(charged, held) events of an account, or of what one reservation did to it."""
-    where, values = (
-        (_MINE, _key(account))
-        if reservation is None
-        else (
-            f"{_MINE} AND reservation = ?",
-            (*_key(account), reservation),
-        )
-    )
+    where, values = _scope(account, reservation)
     rows = session.execute(
         f"SELECT event, SUM(charged), SUM(held) FROM tacit_budget_movement WHERE {where} GROUP BY event",  # noqa: S608
         values,
@@ -82,14 +82,7 @@ def attempts(session: Session, account: Account, kind: str, reference: str) -> i
 
 def entries(session: Session, account: Account, reservation: str | None = None) -> list[Entry]:
     """The history, oldest first; or only what one reservation did."""
-    where, values = (
-        (_MINE, _key(account))
-        if reservation is None
-        else (
-            f"{_MINE} AND reservation = ?",
-            (*_key(account), reservation),
-        )
-    )
+    where, values = _scope(account, reservation)
     moved: dict[int, list[tuple[Any, ...]]] = {}
     columns = "number, event, charged, held"
     for number, *rest in session.execute(

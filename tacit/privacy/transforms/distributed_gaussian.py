@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
 from tacit.core.values import Array, Event, PlanError, Turn, Vector
+from tacit.privacy import noise_settings
 from tacit.privacy.clip import clipped
 from tacit.privacy.discrete_noise import discrete_gaussian
 
@@ -54,16 +55,7 @@ class DistributedGaussian:
     examples: int = 0  # 0 = the unit is a client; else an example, of which a client holds at most so many
 
     def __post_init__(self) -> None:
-        if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
-            raise ValueError(f"DistributedGaussian needs a finite clip_norm > 0, got {self.clip_norm}")
-        noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier) and self.epsilon == 0.0
-        if not noisy and not (self.noise_multiplier == 0.0 and 0.0 < self.epsilon < math.inf):
-            raise ValueError(
-                "DistributedGaussian needs either a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite "
-                f"epsilon > 0, got noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
-            )
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError(f"DistributedGaussian needs 0 < delta < 1, got {self.delta}")
+        noise_settings.check(self)
         if not 0 <= self.colluding < self.survivors_at_least or self.examples < 0:
             raise ValueError(
                 "DistributedGaussian needs 0 <= colluding < survivors_at_least and examples >= 0, got "

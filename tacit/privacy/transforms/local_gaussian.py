@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
 from tacit.core.values import Event, Turn, Vector
+from tacit.privacy import noise_settings
 from tacit.privacy.clip import clipped
 
 
@@ -33,16 +34,7 @@ class LocalGaussian:
     delta: float = 1e-5  # of the stated (epsilon, delta)
 
     def __post_init__(self) -> None:
-        if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
-            raise ValueError(f"LocalGaussian needs a finite clip_norm > 0, got {self.clip_norm}")
-        noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier) and self.epsilon == 0.0
-        if not noisy and not (self.noise_multiplier == 0.0 and 0.0 < self.epsilon < math.inf):
-            raise ValueError(
-                "LocalGaussian needs either a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite "
-                f"epsilon > 0, got noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
-            )
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError(f"LocalGaussian needs 0 < delta < 1, got {self.delta}")
+        noise_settings.check(self)
 
     @property
     def against(self) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
 from tacit.core.values import Event, Turn, Vector
+from tacit.privacy import noise_settings
 from tacit.privacy.clip import clipped
 
 SHAPES = ("linear", "exponential", "cosine")
@@ -37,16 +38,7 @@ class ScheduledGaussian:
     delta: float = 1e-5  # of the stated (epsilon, delta); take it well below 1 / clients
 
     def __post_init__(self) -> None:
-        if not self.clip_norm > 0.0 or not math.isfinite(self.clip_norm):
-            raise ValueError(f"ScheduledGaussian needs a finite clip_norm > 0, got {self.clip_norm}")
-        noisy = self.noise_multiplier > 0.0 and math.isfinite(self.noise_multiplier) and self.epsilon == 0.0
-        if not noisy and not (self.noise_multiplier == 0.0 and 0.0 < self.epsilon < math.inf):
-            raise ValueError(
-                "ScheduledGaussian needs either a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite "
-                f"epsilon > 0, got noise_multiplier={self.noise_multiplier}, epsilon={self.epsilon}"
-            )
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError(f"ScheduledGaussian needs 0 < delta < 1, got {self.delta}")
+        noise_settings.check(self)
         if self.shape not in SHAPES or not 0.0 < self.last < math.inf:
             raise ValueError(
                 f"ScheduledGaussian needs a shape of {SHAPES} and a finite last > 0, got {self.shape!r} and {self.last}"
