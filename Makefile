@@ -10,7 +10,11 @@ export TACIT_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data),)
 export OMP_NUM_THREADS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: demo setup check fix test slow bench docs clean
+# OpenFHE's wheel holds a binary for Python 3.10, so its workers have an environment of their own, found beside ours.
+PYTHON310 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10*/bin/python3.10 /usr/bin/python3.10))
+OPENFHE := .venv-openfhe
+
+.PHONY: demo setup openfhe check fix test slow bench docs clean
 
 demo: $(VENV)/.ready
 	$(BIN)/tacit demo
@@ -25,7 +29,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,parquet,postgresql,proofs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,parquet,postgresql,proofs,he]'
+	touch $@
+
+openfhe: $(if $(PYTHON310),$(OPENFHE)/.ready,)
+	@$(if $(PYTHON310),true,echo "no Python 3.10 was found (PYTHON310=...): tests of OpenFHE are skipped by name")
+
+$(OPENFHE)/.ready: Makefile
+	$(PYTHON310) -m venv $(OPENFHE)
+	$(OPENFHE)/bin/python -m pip install --quiet openfhe==1.6.1.0.22.4 numpy==2.2.6
 	touch $@
 
 check: setup

@@ -1,9 +1,9 @@
 """Threshold BFV by OpenFHE (n of n), in worker processes of the Python that its wheel needs.
 
-Needs a Python 3.10 with `openfhe` 1.6.1 (BSD-2-Clause), found on the path, among pyenv's versions, active or not, or
-named by TACIT_OPENFHE_PYTHON. Sums of signed 32-bit integers are exact while they do not overflow, which the quantiser
-sees to; parameters are OpenFHE's own choice for 128 bits. Against `threshold` it is the reviewed implementation;
-around it there is no protocol against a server that lies (see docs/homomorphic.md).
+Needs a Python 3.10 with `openfhe` 1.6.1 (BSD-2-Clause): in `.venv-openfhe` beside our own environment, on the path,
+among pyenv's versions, active or not, or named by TACIT_OPENFHE_PYTHON. Sums are exact mod 2^32 (`slots`); parameters
+are OpenFHE's own choice for 128 bits. Against `threshold` it is the reviewed implementation; around it there is no
+protocol against a server that lies (see docs/homomorphic.md).
 
 A. Alexandru et al.: "General Functionality Multiparty Homomorphic Encryption" is how OpenFHE does it; noise flooding
 on partial decryptions as in G. Asharov et al., EUROCRYPT 2012, https://eprint.iacr.org/2011/613.
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -24,20 +26,24 @@ import numpy as np
 
 from tacit.core.values import Array, PlanError, ProtocolError
 from tacit.privacy.homomorphic import bfv_worker
+from tacit.privacy.homomorphic.slots import count, pack, unpack
 
 SETTING = "TACIT_OPENFHE_PYTHON"
 WHEEL = "openfhe==1.6.1.0.22.4"
 VERSION = "3.10"  # of Python, whose binary the wheel holds
+_WHERE = r"\S*/\S*:l\.\d+:\w+\(\): "  # the place in its source, before what OpenFHE has to say
+BESIDE = ".venv-openfhe"  # an environment beside the one that we run in
 
 
 def candidates() -> list[str]:
-    """Pythons that may have OpenFHE: the one that a setting names alone, or those on the path and in pyenv."""
+    """Pythons that may have OpenFHE: the one that a setting names alone, or one beside ours, on the path, in pyenv."""
     if named := os.environ.get(SETTING):
         return [named]
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    found = [shutil.which(f"python{VERSION}"), shutil.which("python3")]
+    beside = Path(sys.prefix).parent / BESIDE / "bin" / "python"  # as `make openfhe` puts it
+    found = [beside if beside.exists() else None, shutil.which(f"python{VERSION}"), shutil.which("python3")]
     inactive = sorted(root.glob(f"{VERSION}*/bin/python{VERSION}"), reverse=True)
-    return list(dict.fromkeys([*(each for each in found if each), *map(str, inactive)]))
+    return list(dict.fromkeys([*(os.fspath(each) for each in found if each), *map(str, inactive)]))
 
 
 @lru_cache(maxsize=4)
@@ -62,8 +68,9 @@ def find() -> str:
             return python
     what = f"none of {tried} can import openfhe" if tried else f"no Python {VERSION} was found"
     raise PlanError(
-        f"threshold BFV needs a Python {VERSION} with {WHEEL} and numpy, but {what}. Make one: `python{VERSION} -m "
-        f"venv he && he/bin/pip install {WHEEL} numpy`, and set {SETTING}=he/bin/python; or use ThresholdRLWE"
+        f"threshold BFV needs a Python {VERSION} with {WHEEL} and numpy, but {what}. Make one: `make openfhe`, or "
+        f"`python{VERSION} -m venv he && he/bin/pip install {WHEEL} numpy`, and set {SETTING}=he/bin/python; or use "
+        "ThresholdRLWE"
     )
 
 
@@ -78,6 +85,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+class WorkerEnded(ProtocolError):
+    """A worker process is gone, and what it held with it."""
 
 
 class Role:
@@ -97,6 +108,7 @@ class Role:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
+            pipesize=2**20,  # a ciphertext in one go, where pipes can be made so wide
         )
         weakref.finalize(self, _end, self._process)
         try:
@@ -118,17 +130,23 @@ class Role:
         """End the process; its share of the key goes with it."""
         _end(self._process)
 
-    def call(self, operation: str, *frames: bytes) -> list[bytes]:
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def call(self, operation: str, *frames: bytes | memoryview) -> list[bytes]:
         """Have one operation of `bfv_worker.Role` done.
 
         Raises:
-            ProtocolError: OpenFHE refuses it, or the process has ended.
+            ProtocolError: OpenFHE refuses it.
+            WorkerEnded: the process has ended.
         """
         assert self._process.stdin is not None
         try:
             bfv_worker.write(self._process.stdin, [operation.encode(), *frames])
-        except OSError:
-            raise ProtocolError(f"the worker process for OpenFHE ended before {operation!r}") from None
+        except (OSError, ValueError):
+            raise WorkerEnded(f"the worker process for OpenFHE ended before {operation!r}") from None
         return self._answer()
 
     def _answer(self) -> list[bytes]:
@@ -136,17 +154,40 @@ class Role:
         try:
             frames = bfv_worker.read(self._process.stdout)
         except (ValueError, OSError) as error:
-            raise ProtocolError(f"the worker process for OpenFHE broke off: {error}") from None
+            raise WorkerEnded(f"the worker process for OpenFHE broke off: {error}") from None
         if not frames:
-            raise ProtocolError("the worker process for OpenFHE ended in the middle of its work")
+            self.close()
+            raise WorkerEnded("the worker process for OpenFHE ended in the middle of its work")
         if frames[0] != b"ok":
-            raise ProtocolError(f"OpenFHE refused: {b' '.join(frames[1:]).decode(errors='replace')[:300]}")
+            why = b" ".join(frames[1:]).decode(errors="replace")
+            raise ProtocolError(f"OpenFHE refused: {re.sub(_WHERE, '', why)[:200]}")
         return frames[1:]
+
+    def seconds(self) -> float:
+        """CPU seconds of the process so far."""
+        return float(self.call("time")[0])
+
+    def encrypted(self, values: Array, slots: int, parties: int) -> Iterator[bytes]:
+        """(d,) uint32 as ciphertexts of so many slots each, one at a time, for a sum over so many parties."""
+        packed = pack(values, parties).astype("<i8")
+        for low in range(0, len(packed), slots):
+            yield self.call("encrypt", packed[low : low + slots].tobytes())[0]
+
+    def opened(self, size: int, slots: int, parties: int) -> Array:
+        """(size,) uint32 of what parts that were added, of so many parties, open.
+
+        Raises:
+            ProtocolError: the parts do not fit.
+        """
+        left, found = count(size, parties), list[bytes]()
+        for place in range(-(-left // slots)):
+            found += self.call("fuse", b"%d" % place, b"%d" % min(slots, left - place * slots))
+        return unpack(np.frombuffer(b"".join(found), "<i8").astype(np.int64), size, parties)
 
 
 @contextlib.contextmanager
 def roles(parties: int, flooding: bool = True) -> Iterator[tuple[list[Role], Role, int]]:
-    """(parties with a joint key, a server without any, values per ciphertext), each in a process of its own.
+    """(parties with a joint key, a server without any, slots of a ciphertext), each in a process of its own.
 
     With `flooding` partial decryptions hide the key's noise by statistical smudging; without, by a noise of fixed size.
     """
@@ -154,9 +195,8 @@ def roles(parties: int, flooding: bool = True) -> Iterator[tuple[list[Role], Rol
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(Role(python))
         members = [stack.enter_context(Role(python)) for _ in range(parties)]
-        context, slots = server.call("open", b"1" if flooding else b"0")
-        for member in members:
-            member.call("load", context)
+        for each in (server, *members):
+            slots = each.call("open", b"1" if flooding else b"0")[0]
         first = members[0].call("lead")[0]
         shares = [first, *(member.call("join", first)[0] for member in members[1:])]
         for member in members:
@@ -164,22 +204,24 @@ def roles(parties: int, flooding: bool = True) -> Iterator[tuple[list[Role], Rol
         yield members, server, int(slots)
 
 
-def added(members: Sequence[Role], server: Role, vectors: Sequence[Array]) -> Array:
-    """(d,) uint32: the sum mod 2^32 of the parties' (d,) uint32, read as signed; encrypted, added, opened together.
+def added(members: Sequence[Role], server: Role, slots: int, vectors: Sequence[Array]) -> Array:
+    """(d,) uint32: the sum mod 2^32 of the parties' (d,) uint32; encrypted, added, opened together.
 
-    Only the joint key's owners together open it; memory is that of one vector's ciphertexts in each process.
+    Only the joint key's owners together open it; memory is that of one vector's ciphertexts, at the server.
 
     Raises:
         ProtocolError: lengths differ, or OpenFHE refuses.
     """
-    size = len(vectors[0])
-    for member, vector in zip(members, vectors, strict=True):
+    size, parties = len(vectors[0]), len(members)
+    for vector in vectors:
         if vector.shape != (size,) or vector.dtype != np.uint32:
             raise ProtocolError(f"a vector of uint32 ({size},) is needed, got {vector.dtype} {vector.shape}")
-        server.call("add", *member.call("encrypt", vector.astype("<u4").tobytes()))
-    total = server.call("sum")
-    parts: list[bytes] = []
-    for number, member in enumerate(members):
-        parts += member.call("partial", b"1" if number == 0 else b"0", *total)
-    raw = server.call("fuse", str(size).encode(), str(len(members)).encode(), *parts)[0]
-    return np.frombuffer(raw, "<i8").astype(np.uint32)
+    server.call("clear")
+    for member, vector in zip(members, vectors, strict=True):
+        for place, sent in enumerate(member.encrypted(vector, slots, parties)):
+            server.call("add", b"%d" % place, sent)
+    for place in range(-(-count(size, parties) // slots)):
+        total = server.call("sum", b"%d" % place)
+        for number, member in enumerate(members):
+            server.call("add", b"%d" % place, *member.call("partial", b"1" if number == 0 else b"0", *total))
+    return server.opened(size, slots, parties)

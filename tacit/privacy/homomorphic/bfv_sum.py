@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tacit.core.values import Address, Array
+from tacit.core.values import Address
 from tacit.privacy.homomorphic.bfv_client import BFVClient
 from tacit.privacy.homomorphic.bfv_server import BFVServer
 from tacit.privacy.homomorphic.bfv_wire import STAGES, Rules
-from tacit.privacy.homomorphic.local import Party, run_round
-from tacit.privacy.secure_sum.entropy import RandomBytes, System
+from tacit.privacy.homomorphic.chosen import ChosenClient, ChosenServer
+from tacit.privacy.homomorphic.local import Parties
+from tacit.privacy.secure_sum.entropy import RandomBytes
 from tacit.privacy.secure_sum.keys import Identity
-from tacit.privacy.secure_sum.opened import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,13 @@ class ThresholdBFV(Rules):
         a round of threshold bfv opens the exact sum and is signed for
         fewer than all parties of threshold bfv open nothing
 
-    For parties and a server that keep to the protocol: no party, and not the server, can open anything alone. A server
-    that lies, or a first party that does, is not held off: there are no commitments and no checks of what is opened
-    (`ThresholdRLWE` has them). Sums are exact as long as, read as signed, they stay within 32 bits, which the quantiser
-    sees to. A party that vanishes after keys were exchanged ends the round.
+    For parties and a server that keep to the protocol: no party, and not the server, can open anything alone. Messages
+    are signed, so what was changed, replayed or invented on its way is refused. A server that lies, or a first party
+    that does, is not held off: there are no commitments and no checks of what is opened (`ThresholdRLWE` has them). A
+    party that vanishes after keys were exchanged ends the round.
+
+    With `parts` only these parameters are encrypted; the rest goes through `SecAgg` with the same parties at the same
+    time.
     """
 
     def client(
@@ -36,34 +39,18 @@ class ThresholdBFV(Rules):
         run: bytes,
         trusted: Mapping[str, bytes],
         source: RandomBytes | None = None,
-    ) -> BFVClient:
-        """A party for one run, with a worker process. Randomness is OpenFHE's own, whatever `source` is."""
-        return BFVClient(self, name, identity, run)
+    ) -> BFVClient | ChosenClient:
+        """A party for one run, with a worker process. OpenFHE draws its own randomness, whatever `source` is."""
+        mine = BFVClient(self, name, identity, run, trusted)
+        return ChosenClient(mine, STAGES, self.least, name, identity, run, trusted, source) if self.parts else mine
 
-    def server(self, run: bytes, trusted: Mapping[str, bytes]) -> BFVServer:
+    def server(self, run: bytes, trusted: Mapping[str, bytes]) -> BFVServer | ChosenServer:
         """The server for one run, with a worker process that has no key."""
-        return BFVServer(self, run, trusted)
+        mine = BFVServer(self, run, trusted)
+        return ChosenServer(mine, STAGES, self.least, run, trusted) if self.parts else mine
 
     def parties(
         self, cohort: Sequence[Address], run: bytes = b"in process", source: RandomBytes | None = None
-    ) -> BFVParties:
-        """Parties with fresh identities and their server; each has a worker process."""
-        return BFVParties(self, cohort, run, source)
-
-
-class BFVParties:
-    """Parties with fresh identities and their server, kept over the rounds of a run."""
-
-    __slots__ = ("clients", "server", "trusted")
-
-    def __init__(self, rules: ThresholdBFV, names: Sequence[str], run: bytes, source: RandomBytes | None) -> None:
-        identities = {name: Identity.generate(source or System()) for name in names}
-        self.trusted = {name: identity.public for name, identity in identities.items()}
-        self.clients: dict[str, Party] = {
-            name: BFVClient(rules, name, identity, run) for name, identity in identities.items()
-        }
-        self.server = BFVServer(rules, run, self.trusted)
-
-    def sum(self, round: int, vectors: Mapping[str, Array], drop: Mapping[str, str] | None = None) -> Opened:
-        """One round over the parties in `vectors`, (d,) uint32 each; see `local.Parties.sum`."""
-        return run_round(self.server, self.clients, STAGES, round, vectors, drop)
+    ) -> Parties:
+        """Parties with fresh identities and their server, who encrypt all; each has a worker process."""
+        return Parties(replace(self, parts=()), cohort, run, source)

@@ -1,57 +1,59 @@
-"""The messages of a sum by OpenFHE, and what parties agree on.
+"""The messages of a sum by OpenFHE, what their signatures say, and what parties agree on.
 
-stage  | request to a party                  | its reply
-lead   | (to the first party alone)          | context, key
-join   | context, first                      | key (of the first party: the same again)
-masked | keys                                | sent
-open   | total                               | part, signature (64,)
+stage  | request to a party                    | its reply
+lead   | lead (1,)                             | of the first party, whose `lead` is 1: key, signature (64,)
+join   | first                                 | key, signature (of the first party: the same again)
+masked | names, keys, signatures (n, 64)       | sent, signature
+open   | total                                 | part, statement (64,), signature
 
-All uint8; what consists of several pieces is packed as a message to a worker is. Keys last for one round.
+All uint8. What consists of several pieces (keys, sent, total, part) is packed as a message to a worker is. Names are
+UTF-8 with line breaks between them. Keys last for one round.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tacit.core.values import Array, PlanError, ProtocolError
-from tacit.privacy.homomorphic import bfv_worker
+from tacit.core.values import PlanError
+from tacit.privacy.homomorphic.chosen import beside_masks
+from tacit.privacy.homomorphic.slots import count
 from tacit.privacy.secure_sum.keys import pack
-from tacit.privacy.secure_sum.wire import as_array
 
 STAGES = ("lead", "join", "masked", "open")
 INSTITUTIONS = 3  # fewest parties whose sum may be opened, unless `minimum` says otherwise
 
 
-def packed(frames: Sequence[bytes]) -> Array:
-    """(n,) uint8 that holds these pieces."""
-    stream = io.BytesIO()
-    bfv_worker.write(stream, list(frames))
-    return as_array(stream.getvalue())
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all signatures of one round are bound to. Keys, ciphertexts, totals and parts come `hashed`."""
 
+    run: bytes
+    round: int
 
-def pieces(message: bytes) -> list[bytes]:
-    """What `packed` packed.
+    def _hash(self, *parts: bytes | str | int) -> bytes:
+        return hashlib.sha256(pack("threshold bfv", self.run, self.round, *parts)).digest()
 
-    Raises:
-        ProtocolError: something else.
-    """
-    stream = io.BytesIO(message)
-    try:
-        found = bfv_worker.read(stream)
-    except (ValueError, struct.error):
-        raise ProtocolError("a message of the homomorphic sum breaks off") from None
-    if not found or stream.read(1):
-        raise ProtocolError("a message of the homomorphic sum is empty, or longer than it says")
-    return found
+    def joined(self, name: str, key: bytes) -> bytes:
+        """What a party signs with its share of the public key."""
+        return self._hash("joined", name, key)
 
+    def roster(self, names: Sequence[str], keys: Sequence[bytes]) -> bytes:
+        """32 bytes that name who takes part, and every share of the key."""
+        return self._hash("roster", *names, *keys)
 
-def statement(run: bytes, round: int, total: bytes) -> bytes:
-    """32 bytes that name a round and the ciphertexts that it opens: what all parties sign."""
-    return hashlib.sha256(pack("threshold bfv", run, round, hashlib.sha256(total).digest())).digest()
+    def sent(self, name: str, roster: bytes, ciphertexts: bytes) -> bytes:
+        """What a party signs with its ciphertexts."""
+        return self._hash("sent", name, roster, ciphertexts)
+
+    def statement(self, roster: bytes, total: bytes) -> bytes:
+        """32 bytes that name a round, who took part, and the ciphertexts that it opens: what all parties sign."""
+        return self._hash("statement", roster, total)
+
+    def part(self, name: str, statement: bytes, part: bytes) -> bytes:
+        """What a party signs with its part in opening."""
+        return self._hash("part", name, statement, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Rules:
 
     minimum: int = 0  # fewest parties whose sum may be opened; 0 = 3
     flooding: bool = True  # hide keys by statistical smudging when opening; False: by noise of fixed size, cheaper
+    parts: tuple[str, ...] = ()  # names of parameters to encrypt, the rest goes under masks; () = all
 
     def __post_init__(self) -> None:
         if self.minimum < 0 or self.minimum == 1:
@@ -77,19 +80,19 @@ class Rules:
     @property
     def stages(self) -> tuple[str, ...]:
         """The messages of a round, in order; in "masked" parties compute their vectors."""
-        return STAGES
+        return beside_masks(STAGES) if self.parts else STAGES
 
     @property
     def hides(self) -> str:
         """What happens to a contribution before it leaves, for the report."""
-        return "encrypted"
+        return f"{', '.join(self.parts)} encrypted, the rest masked" if self.parts else "encrypted"
 
     def traffic(self, parties: int, size: int, names: int) -> tuple[int, int]:
         """Bytes (up, down) of each party in a round of so many that sum `size` values, in OpenFHE's round numbers.
 
-        `names` is not needed: parties are not told each other's names.
+        `names` bytes name the parties.
         """
         slots, ciphertext = (16384, 2**20) if self.flooding else (8192, 2**18)
-        batches = -(-size // slots)
-        up = ciphertext + batches * ciphertext * 3 // 2 + 64
-        return up, (parties + 1 + batches) * ciphertext
+        batches = -(-count(size, parties) // slots)
+        up = ciphertext + batches * ciphertext * 3 // 2 + 4 * 64
+        return up, (parties + 1 + batches) * ciphertext + 64 * parties + names

@@ -126,7 +126,7 @@ class Client:
         return Stream(self._source.bytes(32))
 
     def _keys(self, state: _Progress, joined: bytes, got: Mapping[str, Array]) -> Reply:
-        names = self._listed(joined)
+        names = wire.listed(joined, self._name, self._rules.least)
         commitments = taken(got, "commitments", (len(names), 32))
         signatures = taken(got, "signatures", (len(names), 64))
         session = state.session
@@ -139,21 +139,8 @@ class Client:
         state.commitments = {name: row.tobytes() for name, row in zip(names, commitments, strict=True)}
         return Reply({"key": state.share})
 
-    def _listed(self, joined: bytes) -> list[str]:
-        try:
-            names = joined.decode().split("\n")
-        except UnicodeDecodeError:
-            raise ProtocolError("the list of parties is not text in UTF-8") from None
-        if "" in names or names != sorted(set(names)):
-            raise ProtocolError("the list of parties is not sorted, names one of them twice, or none")
-        if self._name not in names:
-            raise ProtocolError("the round does not list this party")
-        if len(names) < self._rules.least:
-            raise ProtocolError(f"a sum of {len(names)} parties is refused: the minimum is {self._rules.least}")
-        return names
-
     def _encrypt(self, state: _Progress, joined: bytes, got: Mapping[str, Array], vector: Array | None) -> Reply:
-        names, ring = self._listed(joined), state.session.ring
+        names, ring = wire.listed(joined, self._name, self._rules.least), state.session.ring
         if vector is None or vector.ndim != 1 or vector.dtype != np.uint32:
             raise ProtocolError("a vector (d,) of uint32 is needed to be summed")
         keys = taken(got, "keys", (len(names), ring.primes, ring.degree), np.uint32)

@@ -21,7 +21,8 @@ ROWS = 5
 
 
 @numba.njit(cache=True)
-def _dot(x: Array, weights: Array, prime: int) -> Any:  # pragma: no cover
+def dot(x: Array, weights: Array, prime: int) -> Any:  # pragma: no cover
+    """Sum of products mod a prime of 27 bits; both below it."""
     flat = x.reshape(-1)
     p, total = np.uint64(prime), np.uint64(0)
     for low in range(0, flat.shape[0], 512):  # of products below 2^54
@@ -45,7 +46,7 @@ def fingerprint(ring: Ring, mask: Array, size: int, challenge: bytes) -> Array:
         for row, stream in enumerate(streams):
             weights = np.frombuffer(stream.bytes(4 * count), np.uint32) >> np.uint32(32 - BITS)
             for column, p in enumerate(ring.moduli):
-                out[row, column] += np.uint64(_dot(parts[column], weights, p))
+                out[row, column] += np.uint64(dot(parts[column], weights, p))
     return (out % np.array(ring.moduli, np.uint64)).astype(np.uint32)
 
 

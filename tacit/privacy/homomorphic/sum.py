@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tacit.core.values import Address
+from tacit.privacy.homomorphic import wire
 from tacit.privacy.homomorphic.chosen import ChosenClient, ChosenServer
 from tacit.privacy.homomorphic.client import Client
 from tacit.privacy.homomorphic.local import Parties
@@ -53,11 +54,13 @@ class ThresholdRLWE(Rules):
         source: RandomBytes | None = None,
     ) -> Client | ChosenClient:
         """A party for one run. `run` names the run, the same for all; `trusted` lists everybody's Ed25519 key."""
-        return (ChosenClient if self.parts else Client)(self, name, identity, run, trusted, source)
+        mine = Client(self, name, identity, run, trusted, source)
+        return ChosenClient(mine, wire.STAGES, self.least, name, identity, run, trusted, source) if self.parts else mine
 
     def server(self, run: bytes, trusted: Mapping[str, bytes]) -> Server | ChosenServer:
         """The server for one run."""
-        return (ChosenServer if self.parts else Server)(self, run, trusted)
+        mine = Server(self, run, trusted)
+        return ChosenServer(mine, wire.STAGES, self.least, run, trusted) if self.parts else mine
 
     def parties(
         self, cohort: Sequence[Address], run: bytes = b"in process", source: RandomBytes | None = None
@@ -66,4 +69,4 @@ class ThresholdRLWE(Rules):
 
         A seeded `source` protects nobody.
         """
-        return Parties(self, cohort, run, source)
+        return Parties(replace(self, parts=()), cohort, run, source)

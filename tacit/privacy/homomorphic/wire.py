@@ -81,6 +81,25 @@ def hashed(array: Array) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(array).data).digest()
 
 
+def listed(joined: bytes, me: str, least: int) -> list[str]:
+    """The parties of a round, from UTF-8 with line breaks between them.
+
+    Raises:
+        ProtocolError: not text, not sorted, one twice or empty, without this party, or fewer than the minimum.
+    """
+    try:
+        names = joined.decode().split("\n")
+    except UnicodeDecodeError:
+        raise ProtocolError("the list of parties is not text in UTF-8") from None
+    if "" in names or names != sorted(set(names)):
+        raise ProtocolError("the list of parties is not sorted, names one of them twice, or none")
+    if me not in names:
+        raise ProtocolError("the round does not list this party")
+    if len(names) < least:
+        raise ProtocolError(f"a sum of {len(names)} parties is refused: the minimum is {least}")
+    return names
+
+
 def signed(public: bytes | None, signature: Array, message: bytes, who: str, what: str) -> None:
     """Refuse a message that `who` did not sign.
 
