@@ -54,9 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found))
         return 0
-    if (audit := found.get("audit")) is not None:
+    audit = found.get("audit")
+    if audit is not None and "refused" in audit:
+        print(f"canary audit: none, {audit['refused']}")
+    elif audit is not None:
         print(
-            f"canary audit: epsilon {audit['claimed']:.2f} is claimed, at least {audit['bound']:.2f} was shown "
+            f"canary audit: epsilon {audit['claimed']:.2f} is claimed for {audit['rounds']} of {audit['of_rounds']} "
+            f"rounds, at least {audit['bound']:.2f} was shown "
             f"({audit['joined']} of {audit['canaries']} canaries joined): "
             + ("the claim holds" if audit["holds"] else "THE CLAIM DOES NOT HOLD")
         )
@@ -76,4 +80,6 @@ def lines(row: dict[str, Any]) -> list[str]:
         if cell.get("auc") is not None:
             line += f", AUC {cell['auc']:.3f} (guessing {cell['guessed_auc']:.3f})"
         out.append(line)
+    for name, why in row.get("untried", {}).items():
+        out.append(f"  {name:<24}not tried: {why}")
     return out

@@ -16,8 +16,14 @@ from tacit.audit.verify import verify
 from tacit.cli.main import main
 from tacit.core.values import DataError, PlanError, VerificationError
 from tacit.data.storefront import Storefront
+from tacit.evaluation.attacks.protections import ladder
 from tacit.federation.vocabulary import read_plan
-from tacit.job.attack import attack_run, quick, stage
+from tacit.job.attack import attack_run, audited, quick, stage
+from tacit.privacy.secure_sum.sum import SecAgg
+from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
+from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.local_gaussian import LocalGaussian
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,8 @@ def test_the_table_has_every_protection_and_an_audit_of_the_plans_noise(attacked
     assert found["training"] == "federated" and found["definition"].startswith("Data leakage is the share")
     assert {row["attack"] for row in found["rows"]} == {"Attributes", "ItemSets", "ModelInversion", "SumMembership"}
     for row in found["rows"]:
-        assert "refused" in row or {"nothing", "secure sum + DP", "this plan"} <= row["cells"].keys()
+        assert "refused" in row or {"secure sum + DP", "this plan"} <= row["cells"].keys()
+        assert "refused" in row or "nothing" in row["cells"] or "rounds?" in row["question"]
     assert found["audit"]["holds"] is True and found["audit"]["canaries"] >= 60
 
 
@@ -102,15 +109,21 @@ def test_attacks_can_be_written_elsewhere_and_say_what_they_cannot_do(finished, 
 
 def test_a_runs_own_report_has_a_quick_part(finished):
     report = strict((finished / "report.json").read_text())
-    (row,) = report["attacks"]["rows"]
-    assert row["cells"]["nothing"]["auc"] > 0.99 > row["cells"]["this plan"]["auc"]
+    items, took_part = report["attacks"]["rows"]
+    assert items["cells"]["nothing"]["auc"] > 0.99 > items["cells"]["this plan"]["auc"]
+    assert took_part["cells"]["nothing"]["share"] > 0.9
+    for row in (items, took_part):
+        assert row["cells"].keys() == {*(step.name for step in ladder()), "this plan"}
+    assert report["attacks"]["audit"]["holds"] is True and report["attacks"]["audit"]["rounds"] >= 1
     assert "<h2>Attacks</h2>" in (finished / "report.html").read_text()
 
 
-def test_the_quick_part_says_nothing_of_plans_too_small_or_too_large_to_attack(small_plan):
+def test_the_quick_part_says_why_a_plan_is_too_small_or_too_large_to_attack(small_plan):
     source = Storefront(customers=20, items=60)
     few = replace(small_plan, data=source, also=(), cohort=0)
-    assert quick(few, source.load()) is None
+    found = quick(few, source.load())
+    assert not found["rows"] and "Not attacked: attacks need 40" in found["notes"][0]
+    assert attacks_panel({"attacks": found}) is not None
     with pytest.raises(PlanError, match="attacks need 40"):
         stage(few, source.load())
 
@@ -135,3 +148,26 @@ def test_the_plan_under_attack_is_the_one_in_the_folder(attacked):
     found = strict((attacked / "attacks.json").read_text())
     plan = read_plan(attacked / "plan.toml")
     assert found["plan"] == replace(plan, also=(), baselines=()).digest()
+
+
+def test_a_plan_with_noise_in_shares_or_drawn_cohorts_is_audited_as_it_draws_and_shares(small_plan):
+    source = Storefront(customers=200, items=60)
+    data = source.load()
+    shares = DistributedGaussian(noise_multiplier=2.0, survivors_at_least=100)
+    bare = replace(small_plan, data=source, also=(), baselines=(), protect=(), secure_sum=None, cohort=0, select="last")
+    mechanisms = (
+        replace(bare, protect=(shares,), secure_sum=SecAgg(minimum=100)),
+        replace(bare, protect=(Gaussian(noise_multiplier=2.0),), cohort=50, sampling="poisson", rounds=3),
+    )
+    for plan, counts in zip(mechanisms, ("gdp", "accounted"), strict=True):
+        found = audited(plan, stage(plan, data, 20), data.customers, 200)
+        assert found is not None and found["counts"] == counts and found["holds"] is True
+    assert audited(bare, stage(bare, data, 20), data.customers, 200) is None
+    local = replace(bare, protect=(Clip(1.0), LocalGaussian()))
+    found = audited(local, stage(local, data, 20), data.customers, 20)
+    assert found is not None and found["holds"] is True and found["canaries"] == 20
+
+
+def test_a_report_says_why_there_is_no_audit():
+    part = attacks_panel({"attacks": {"rows": [], "audit": {"refused": "nothing bounds it."}}})
+    assert part is not None and part.audit == "No canary audit: nothing bounds it."

@@ -15,7 +15,6 @@ from tacit.evaluation.attacks.item_sets import ItemSets, popularity, read
 from tacit.evaluation.attacks.leakage import Leakage, pooled
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.scene import Scene, membership
-from tacit.evaluation.attacks.view import observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,7 @@ class Attributes:
     rate: float = 0.1  # false-positive rate over (customer, value) pairs
     ridge: float = 0.3
     targets: int = 400  # asked about, where each message can be read; else a sum's cohort
+    rounds: int = 1  # that the attacker saw
 
     @property
     def serves(self) -> tuple[str, ...]:
@@ -63,8 +63,7 @@ class Attributes:
         if protection.reads == "sum":  # it says the same of all its members: nobody is told apart
             flat = guess.ravel()
             return pooled("customers", truth.ravel(), flat, flat, self.rate, owner, scene.seed)
-        view = observe(scene.plan, scene.clients.take(targets), protection)
-        odds = read(scene, view, protection, popularity(has), known)
+        odds = read(scene, scene.clients.take(targets), protection, popularity(has), known, self.rounds)
         believed = 1.0 / (1.0 + np.exp(-np.clip(odds, -35.0, 35.0)))
         score = shares + _ridge(has, np.eye(len(values))[told[known]] - shares, believed, self.ridge)
         return pooled("customers", truth.ravel(), score.ravel(), guess.ravel(), self.rate, owner, scene.seed)

@@ -117,20 +117,23 @@ def gdp(found: Array, absent: Array, thresholds: Sequence[float], delta: float, 
     Both error rates at each threshold get Clopper-Pearson bounds; the confidence is divided among the thresholds, which
     must have been fixed before the scores were seen. Valid for mechanisms whose trade-off is Gaussian.
     """
-    return gdp_epsilon(max(0.0, *(_mu(*rates) for rates in _rates(found, absent, thresholds, confidence))), delta)
+    return gdp_epsilon(max(0.0, *(_mu(*rates) for rates in error_rates(found, absent, thresholds, confidence))), delta)
 
 
 def rates(found: Array, absent: Array, thresholds: Sequence[float], delta: float, confidence: float = 0.95) -> float:
     """As `gdp` for any (epsilon, delta)-DP mechanism: P. Kairouz, S. Oh, P. Viswanath, ICML 2015, theorem 2.1."""
     best = 0.0
-    for miss, alarm in _rates(found, absent, thresholds, confidence):
+    for miss, alarm in error_rates(found, absent, thresholds, confidence):
         for one, other in ((miss, alarm), (alarm, miss)):
             if 1.0 - delta - one > 0.0:
                 best = max(best, math.log((1.0 - delta - one) / other))
     return best
 
 
-def _rates(found: Array, absent: Array, thresholds: Sequence[float], confidence: float) -> list[tuple[float, float]]:
+def error_rates(
+    found: Array, absent: Array, thresholds: Sequence[float], confidence: float
+) -> list[tuple[float, float]]:
+    """(miss, false alarm) at each threshold: upper bounds that hold together at the confidence."""
     alpha = (1.0 - confidence) / (2 * len(thresholds))
     return [
         (

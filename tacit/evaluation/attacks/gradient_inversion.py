@@ -84,9 +84,8 @@ class GradientInversion:
     def plan(self, scene: Scene) -> Plan:
         """One full-batch step of the attacked network, on the scene's data."""
         local = SGD(lr=RATE, epochs=1, batch_size=max(self.batch, 1), shuffle=False)
-        return replace(
-            scene.plan, model=MultilayerPerceptron(self.hidden), algorithm=FedAvg(local), trainer=None, rounds=1
-        )
+        bare = replace(scene.plan, protect=(), secure_sum=None)
+        return replace(bare, model=MultilayerPerceptron(self.hidden), algorithm=FedAvg(local), trainer=None, rounds=1)
 
 
 def rows_in(vector: Vector, view: View, weights: Params, step: float) -> Array:

@@ -1,4 +1,4 @@
-"""Which items a customer has, read off its update (or off a sum that it is in).
+"""Which items a customer has, read off its updates (or off sums that it is in), of one round or of several.
 
 An item table moves only in the rows that a client learned from, and the direction tells bought from drawn: what fits
 moves along the customer's vector, what does not, against it. Statistics name items even more plainly (a count per
@@ -9,17 +9,17 @@ the leading direction, weighed against popularity by a logistic regression on cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tacit.core.trees import unflatten
-from tacit.core.values import Array, Params, Vector
+from tacit.core.values import Array, Params, Population, Vector
 from tacit.evaluation.attacks import logistic
 from tacit.evaluation.attacks.leakage import Leakage, per_group
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.scene import Scene, membership
-from tacit.evaluation.attacks.view import View, observe
+from tacit.evaluation.attacks.view import observe, watch
 
 TEACHERS = 40  # known clients on whose messages the attacker learns to read
 
@@ -29,6 +29,7 @@ class ItemSets:
     """Rank all items by what the message says of them and by popularity; leakage is beyond popularity alone."""
 
     rate: float = 0.01  # false-positive rate
+    rounds: int = 1  # that the attacker saw
 
     @property
     def serves(self) -> tuple[str, ...]:
@@ -38,7 +39,11 @@ class ItemSets:
     @property
     def question(self) -> str:
         """In words."""
-        return "Which items does a customer have?"
+        return "Which items does a customer have" + (f", by {self.rounds} rounds?" if self.rounds > 1 else "?")
+
+    def over(self, rounds: int) -> ItemSets:
+        """The same attack by what so many rounds show."""
+        return replace(self, rounds=rounds)
 
     def refuses(self, scene: Scene) -> str | None:
         """Contributions that say nothing item by item."""
@@ -52,8 +57,7 @@ class ItemSets:
         targets, known = scene.sides()
         mine, public = scene.clients.take(targets), scene.clients.take(known)
         popular = popularity(membership(public))
-        view = observe(scene.plan, mine, protection)
-        score = read(scene, view, protection, popular, known)
+        score = read(scene, mine, protection, popular, known, self.rounds)
         truth = membership(mine)
         return per_group("items", truth, score, np.broadcast_to(popular, truth.shape), self.rate, scene.seed)
 
@@ -63,23 +67,35 @@ def popularity(has: Array) -> Array:
     return np.asarray(np.log((has.sum(axis=0) + 0.5) / (len(has) + 1.0)))
 
 
-def read(scene: Scene, view: View, protection: Protection, popular: Array, known: Array) -> Array:
-    """(clients, items) log odds that a client has an item, from the view and from popularity.
+def read(
+    scene: Scene, clients: Population, protection: Protection, popular: Array, known: Array, rounds: int = 1
+) -> Array:
+    """(clients, items) log odds that a client has an item, from what the attacker sees of them and from popularity.
 
     How to weigh the two is learned on known clients, observed under the same protection: their sum is one of as many
-    clients as the target's (as far as there are so many), so that it is as blurred.
+    clients as the target's (as far as there are so many), so that it is as blurred. Evidence is averaged over rounds.
     """
+    each = protection.reads == "each"
+    teachers = scene.clients.take(known[: TEACHERS if each else len(clients)])
+    asked = _evidence(scene, clients, protection, popular, rounds, len(clients) if each else 1)
+    taught = _evidence(scene, teachers, protection, popular, rounds, TEACHERS if each else 1)
+    answers = membership(teachers)[: len(taught) if each else TEACHERS]
+    taught = np.broadcast_to(taught, (len(answers), *taught.shape[1:]))
+    weights = logistic.fit(taught.reshape(-1, taught.shape[2]), answers.ravel(), ridge=1e-3)
+    scores = np.stack([logistic.score(one, weights) for one in asked])
+    return np.broadcast_to(scores, (len(clients), scores.shape[1]))
+
+
+def _evidence(
+    scene: Scene, clients: Population, protection: Protection, popular: Array, rounds: int, count: int
+) -> Array:
+    """(count, items, features) what rounds show of each of so many of these clients, or of their sum."""
+    total: Array | float = 0.0
     items = scene.clients.schema.items
-    teachers = scene.clients.take(known[: TEACHERS if view.each is not None else view.clients])
-    shown = observe(scene.plan, teachers, protection)
-    count = min(len(teachers), TEACHERS)
-    features = [evidence(shown.of(c), shown.like, items, popular) for c in range(count)]
-    weights = logistic.fit(np.concatenate(features), membership(teachers)[:count].ravel(), ridge=1e-3)
-    if view.each is None:  # the same sum for everybody
-        one = logistic.score(evidence(view.released, view.like, items, popular), weights)
-        return np.broadcast_to(one, (view.clients, items))
-    scores = [logistic.score(evidence(view.of(c), view.like, items, popular), weights) for c in range(view.clients)]
-    return np.stack(scores)
+    for view in watch(scene.plan, clients, protection, rounds):
+        several = range(min(count, len(clients)))
+        total = total + np.stack([evidence(view.of(c), view.like, items, popular) for c in several])
+    return np.asarray(total) / rounds
 
 
 def evidence(vector: Vector, like: Params, items: int, popular: Array) -> Array:

@@ -100,4 +100,14 @@ def of_plan(plan: Plan) -> Protection:
     """The plan's own protection. Without a secure sum, the server is taken to read each client's own message."""
     inside = any(hasattr(t, "share") for t in plan.protect)
     reads: Literal["each", "sum"] = "each" if plan.secure_sum is None and not inside else "sum"
-    return Protection("this plan", plan.protect, plan.secure_sum is not None, reads)
+    protect = tuple(_of_clients(t) for t in plan.protect)
+    return Protection("this plan", protect, plan.secure_sum is not None, reads)
+
+
+def _of_clients(transform: Transform) -> Transform:
+    """Noise that hides single examples, as noise on clients of as large a bound: as much of it, whatever they learn."""
+    examples = int(getattr(transform, "examples", 0))
+    if not isinstance(transform, DistributedGaussian) or not examples:
+        return transform
+    clip, noise = transform.clip_norm * examples, transform.noise_multiplier / examples
+    return replace(transform, clip_norm=clip, noise_multiplier=noise, examples=0)

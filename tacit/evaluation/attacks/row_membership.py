@@ -88,7 +88,8 @@ class RowMembership:
         """The attacked training."""
         local = SGD(lr=0.3, epochs=4, batch_size=4)
         model = MultilayerPerceptron(self.hidden)
-        return replace(scene.plan, model=model, algorithm=FedAvg(local), trainer=None, rounds=self.rounds)
+        bare = replace(scene.plan, protect=(), secure_sum=None)
+        return replace(bare, model=model, algorithm=FedAvg(local), trainer=None, rounds=self.rounds)
 
 
 def _confidence(plan: Plan, pool: Population, inside: Array, protection: Protection, parties: int) -> Array:

@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from tacit.core.values import TacitError
 from tacit.evaluation.attacks.protections import Protection, ladder
 from tacit.evaluation.attacks.scene import Attack, Scene
 
@@ -53,7 +54,8 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """One row of the table for each attack: its question, and its leakage under each protection, or why there is none.
 
-    Protections with the same view as another are not measured again.
+    Protections with the same view as another are not measured again; one that the plan cannot have stands under
+    "untried", with the reason.
     """
     for attack in staged(scene) if attacks is None else attacks:
         row: dict[str, Any] = {"attack": type(attack).__name__, "setting": repr(attack), "question": attack.question}
@@ -61,7 +63,14 @@ def rows(
             yield row | {"refused": why}
             continue
         cells: dict[str, Any] = {}
+        untried: dict[str, str] = {}
         for protection in protections or ladder():
-            known = cells.get(protection.same_as)
-            cells[protection.name] = known or attack.attempt(scene, protection).summary()
-        yield row | {"cells": cells}
+            same = protection.same_as
+            if same in untried:
+                untried[protection.name] = untried[same]
+                continue
+            try:
+                cells[protection.name] = cells.get(same) or attack.attempt(scene, protection).summary()
+            except TacitError as error:
+                untried[protection.name] = str(error)
+        yield row | {"cells": cells} | ({"untried": untried} if untried else {})

@@ -1,4 +1,4 @@
-"""What a curious server, or a reader of the model, gets to see of one round: recorded on the real path."""
+"""What a curious server, or a reader of the model, gets to see of each round: recorded on the real path."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from tacit.core.plan import Plan
 from tacit.core.protocols import Engine
 from tacit.core.trees import flatten
-from tacit.core.values import Address, Array, Params, Population, Reply, Request, State, Vector
+from tacit.core.values import Address, Array, Params, Population, Reply, Request, Scalar, State, Vector
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.watched import Watched, seen
+from tacit.federation.cohort import COHORT
 from tacit.federation.engines.in_process import InProcess
 from tacit.federation.run import broadcast, run
 from tacit.federation.worker import Worker
@@ -27,6 +28,7 @@ class View:
     released: Vector  # (d,) float64 the sum that the algorithm was given: noise included, where there is any
     like: Params  # names and shapes of a contribution
     clients: int
+    shared: Params  # what was broadcast before the round
 
     def of(self, client: int) -> Vector:
         """(d,) float64 all that this attacker has on one client: its message, or the sum."""
@@ -61,20 +63,56 @@ def observe(plan: Plan, clients: Population, protection: Protection, numbers: Ar
 
     `numbers` are their places among all clients, which the public seeds of batches and negatives follow.
     """
-    places = range(len(clients)) if numbers is None else numbers.tolist()
-    ready = protection.on(replace(plan, algorithm=Watched(plan.algorithm), rounds=1), len(clients))
-    nodes = {}
-    for number, place in enumerate(places):
-        part = clients.take([number])
-        nodes[f"c{number}"] = Worker(ready, Population(part.schema, part.offsets, part.fields, place))
+    return next(watch(plan, clients, protection, 1, numbers))
+
+
+def watch(
+    plan: Plan, clients: Population, protection: Protection, rounds: int = 1, numbers: Array | None = None
+) -> Iterator[View]:
+    """As `observe`, of round after round; all of these clients are in each."""
+    ready = protection.on(replace(plan, algorithm=Watched(plan.algorithm), rounds=rounds), len(clients))
+    nodes = _nodes(ready, clients, numbers)
     tap = Tap(InProcess(nodes))
-    (done,) = run(ready, tap, clients.schema)
     shared = broadcast(plan.model, ready.algorithm.init(plan.model, clients.schema, plan.seed).shared)
-    like = contribution_like(ready, shared, clients.schema, 1)
-    each = None
-    if protection.reads == "each":
-        each = np.stack([flatten(tap.heard[name].arrays) for name in nodes])
-    return View(each, seen(done.state), like, len(clients))
+    for done in run(ready, tap, clients.schema):
+        like = contribution_like(ready, shared, clients.schema, done.number)
+        each = None
+        if protection.reads == "each":
+            each = np.stack([flatten(tap.heard[name].arrays) for name in nodes])
+        yield View(each, seen(done.state), like, len(clients), shared)
+        shared = broadcast(plan.model, done.state.shared)
+
+
+class Puppets:
+    """Clients whose rows the attacker knows: what each would send, unprotected, in answer to a round's broadcast."""
+
+    def __init__(self, plan: Plan, clients: Population, rounds: int = 1, numbers: Array | None = None) -> None:
+        self._plan = Protection().on(replace(plan, rounds=rounds), len(clients))
+        self._nodes = _nodes(self._plan, clients, numbers)
+        self._round = 0
+
+    def answers(self, shared: Params) -> Array:
+        """(clients, d) float64: their contributions to the next round."""
+        self._round += 1
+        config: dict[str, Scalar] = {"plan": self._plan.digest(), "clients": len(self._nodes), "parties": 1}
+        asked = Request("train", self._round, {**shared, COHORT: np.zeros(1, np.int64)}, config)
+        commit = Request("commit", self._round, {}, {"plan": self._plan.digest()})
+        out = []
+        for name, node in self._nodes.items():
+            reply = node(name, asked)
+            assert reply is not None
+            out.append(flatten(reply.arrays))
+            node(name, commit)
+        return np.stack(out)
+
+
+def _nodes(plan: Plan, clients: Population, numbers: Array | None) -> dict[str, Worker]:
+    """A node of its own for each client."""
+    nodes = {}
+    for number, place in enumerate(range(len(clients)) if numbers is None else numbers.tolist()):
+        part = clients.take([number])
+        nodes[f"c{number}"] = Worker(plan, Population(part.schema, part.offsets, part.fields, place))
+    return nodes
 
 
 def released(plan: Plan, clients: Population, protection: Protection) -> State:

@@ -25,6 +25,12 @@ class Watched:
         """The inner algorithm's."""
         return self.inner.weighting
 
+    @property
+    def example_clip(self) -> float | None:
+        """What the inner algorithm clips each example to, if it does."""
+        clip: float | None = getattr(self.inner, "example_clip", None)
+        return clip
+
     def refuses(self, model: Model) -> str | None:
         """What the inner algorithm refuses."""
         return self.inner.refuses(model)

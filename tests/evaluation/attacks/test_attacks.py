@@ -7,7 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tacit.core.plan import Plan
 from tacit.core.values import Population
+from tacit.data.adult import Adult
+from tacit.data.clients import ByCustomer
 from tacit.evaluation.attacks import likelihood_ratio
 from tacit.evaluation.attacks.attributes import Attributes
 from tacit.evaluation.attacks.gradient_inversion import RATE, GradientInversion, rows_in, standardised
@@ -17,9 +20,18 @@ from tacit.evaluation.attacks.protections import Protection, ladder, of_plan
 from tacit.evaluation.attacks.row_membership import RowMembership
 from tacit.evaluation.attacks.scene import Attack
 from tacit.evaluation.attacks.sum_membership import SumMembership
-from tacit.evaluation.attacks.table import found, rows, staged
-from tacit.evaluation.attacks.view import observe, released
+from tacit.evaluation.attacks.table import found, staged
+from tacit.evaluation.attacks.table import rows as table_rows
+from tacit.evaluation.attacks.view import Puppets, observe, released, watch
+from tacit.learning.example_sgd import ExampleSGD
+from tacit.learning.standardised import Standardised
 from tacit.models.like_classifier import LikeClassifier
+from tacit.models.logistic_regression import LogisticRegression
+from tacit.models.multilayer_perceptron import MultilayerPerceptron
+from tacit.privacy.secure_sum.sum import SecAgg
+from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
+from tacit.privacy.transforms.local_gaussian import LocalGaussian
 
 EVERY = pytest.mark.parametrize("cls", found().values(), ids=found())
 STEPS = {step.name: step for step in ladder()}
@@ -98,6 +110,46 @@ def test_a_known_customer_is_found_in_a_plain_sum_and_not_in_a_noisy_one(factori
     assert not attack.attempt(factorised, STEPS["secure sum + DP"]).broken
 
 
+def test_sixteen_noisy_rounds_tell_more_of_a_customer_than_one(factorised):
+    """Every update is clipped, the noise multiplier is 1 (seed 0)."""
+    clip = 1e-3
+    attack, local = SumMembership(), Protection("local DP", (Clip(clip), LocalGaussian(clip, 1.0)))
+    one, many = (attack.over(rounds).attempt(factorised, local) for rounds in (1, 16))
+    assert one.auc is not None and many.auc is not None
+    assert many.recovered > one.recovered and many.auc > one.auc + 0.05 and many.broken
+
+
+def test_the_attacks_of_one_round_are_those_of_several_rounds_by_one(factorised):
+    for attack in (SumMembership(), ItemSets()):
+        assert attack.over(1) == attack and attack.over(4).rounds == 4
+        assert "4 rounds" in attack.over(4).question
+    several = ItemSets(rounds=3).attempt(factorised, STEPS["nothing"])
+    assert several.auc is not None and several.auc >= 0.99
+
+
+def test_an_attacker_knows_what_a_customer_it_knows_would_send_in_every_round(factorised):
+    clients = factorised.clients.take(np.arange(6))
+    puppets = Puppets(factorised.plan, clients, 3)
+    for view in watch(factorised.plan, clients, STEPS["nothing"], 3):
+        assert view.each is not None
+        assert np.array_equal(puppets.answers(view.shared), view.each)
+
+
+def test_noise_that_hides_examples_is_as_much_noise_on_clients():
+    noise = DistributedGaussian(clip_norm=2.0, noise_multiplier=8.0, survivors_at_least=4, examples=50)
+    plan = Plan(
+        data=Adult(),
+        clients=ByCustomer(),
+        model=MultilayerPerceptron(),
+        algorithm=ExampleSGD(clip=2.0),
+        protect=(noise,),
+        secure_sum=SecAgg(minimum=4),
+    )
+    (mine,) = of_plan(plan).protect
+    assert isinstance(mine, DistributedGaussian) and mine.examples == 0 and mine.bound == noise.bound
+    assert mine.clip_norm * mine.noise_multiplier == pytest.approx(16.0)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_plain_gradients_give_back_every_row_of_a_small_batch_and_name_no_other(rows, batch):
     attack = GradientInversion(batch=batch, clients=25)
@@ -173,8 +225,18 @@ def item_sum():
     return SumOfStatistics()
 
 
+def test_a_protection_that_a_plan_cannot_have_leaves_its_cell_empty_and_says_why(rows):
+    """Exact sums of limbs can neither be clipped nor bear noise: the table goes on."""
+    exact = dataclasses.replace(
+        rows.plan, model=LogisticRegression(), algorithm=Standardised(inner=item_sum()), trainer=None
+    )
+    (row,) = table_rows(dataclasses.replace(rows, plan=exact), attacks=[SumMembership()])
+    assert set(row["cells"]) == {"nothing", "secure sum", "homomorphic encryption"}
+    assert "limbs" in row["untried"]["clipping"] and row["cells"]["nothing"]["broken"]
+
+
 def test_a_table_measures_each_view_once_and_shows_every_protection(factorised):
-    (row,) = rows(factorised, attacks=[ItemSets()])
+    (row,) = table_rows(factorised, attacks=[ItemSets()])
     assert list(row["cells"]) == [step.name for step in ladder()]
     assert row["cells"]["homomorphic encryption"] is row["cells"]["secure sum"]
     assert row["cells"]["central DP (server)"] is row["cells"]["clipping"]
