@@ -18,11 +18,20 @@ from tacit.learning.sgd import SGD
 
 @dataclass(frozen=True, slots=True)
 class FedAvg:
-    """Local SGD, then shared += server_lr * mean(delta)."""
+    """Local SGD, then shared += server_lr * mean(delta).
+
+    With `cooling`, round t takes server_lr * (1 - (t - 1) / cooling), and rounds beyond it nothing: late steps average
+    over cohorts, and over what compression and noise leave behind.
+    """
 
     local: SGD = SGD()
     server_lr: float = 1.0
     weighting: str = "uniform"  # or "rows": the mean is weighted by each client's number of rows
+    cooling: int | None = None  # rounds over which server_lr falls to nothing in a straight line; None = it stays
+
+    def __post_init__(self) -> None:
+        if self.cooling is not None and self.cooling < 1:
+            raise ValueError(f"cooling must be a number of rounds from 1, or left out, got {self.cooling}")
 
     def refuses(self, model: Model) -> str | None:
         """Models without a loss."""
@@ -42,5 +51,6 @@ class FedAvg:
 
     def update(self, state: State, model: Model, total: Params, clients: float, round: int) -> State:
         """Move by the mean delta."""
-        step = {name: self.server_lr * value for name, value in mean(total, clients).items()}
+        rate = self.server_lr * (max(0.0, 1.0 - (round - 1) / self.cooling) if self.cooling else 1.0)
+        step = {name: rate * value for name, value in mean(total, clients).items()}
         return State(moved(state.shared, step), state.server)

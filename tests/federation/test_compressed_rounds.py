@@ -13,11 +13,13 @@ from tacit.core.values import PlanError
 from tacit.federation.run import run
 from tacit.federation.worker import Worker
 from tacit.privacy import protection
+from tacit.privacy.randomness import simulated
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.error_feedback import ErrorFeedback
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.importance_sampling import ImportanceSampling
 from tacit.privacy.transforms.low_bit import LowBit
 from tacit.privacy.transforms.low_rank import LowRank
 from tacit.privacy.transforms.random_k import RandomK
@@ -36,7 +38,13 @@ def models(done: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "protect", [(LowBit(4, 9.0, rotate=False), Clip(9.0)), (ErrorFeedback(LowBit(1, 9.0, rotate=False)),)], ids=repr
+    "protect",
+    [
+        (LowBit(4, 9.0, rotate=False), Clip(9.0)),
+        (ErrorFeedback(LowBit(1, 9.0, rotate=False)),),
+        (ImportanceSampling(4, 1.0), LowBit(4, 9.0, rotate=False)),
+    ],
+    ids=repr,
 )
 def test_a_packed_secure_sum_gives_the_model_that_the_same_messages_give_in_the_clear(
     shop, make_plan, in_process, protect
@@ -54,6 +62,7 @@ def test_a_packed_secure_sum_gives_the_model_that_the_same_messages_give_in_the_
     [
         ((LowRank(4, 1),), SIZE // 4),
         ((RandomK(16.0),), SIZE // 16),
+        ((ImportanceSampling(4, 4.0), LowBit(4, 9.0, rotate=False)), 27),
         ((LowBit(1, 9.0, rotate=False),), SIZE // 5),  # base 41: five digits in a word
         ((LowBit(4, 9.0, rotate=False),), 107),  # base 601: three
         ((LowRank(4, 1), LowBit(4, 9.0, rotate=False)), 27),
@@ -119,6 +128,7 @@ def test_what_a_client_remembers_is_kept_on_its_node_and_leaves_it_in_no_reply(s
     [
         (ErrorFeedback(RandomK(4.0)), Gaussian(1.0, 0.5)),
         (LowRank(4, 2), LowBit(4, 3.0), Gaussian(3.0, 0.5)),
+        (ImportanceSampling(4, 2.0), LowBit(4, 3.0), Gaussian(3.0, 0.5)),
     ],
     ids=repr,
 )
@@ -139,6 +149,34 @@ def test_shares_of_noise_are_added_to_the_short_sum(shop, make_plan, in_process)
     assert [event.noise_multiplier for event in done.events] == [
         pytest.approx(0.5, rel=1e-3)
     ]  # less what integers lose
+
+
+def test_directions_follow_the_noisy_sum_and_never_the_sum_before_its_noise(make_plan) -> None:
+    """Noise is drawn first: what is told next is what anybody could compute from the sum that was released."""
+    sampling, noise = ImportanceSampling(4, 2.0), Gaussian(1.0, 0.5)
+    plan = replace(make_plan(), protect=(sampling, noise))
+    turns = protection.turns(plan, 1, SIZE, 40, 40, protection.start(plan))
+    total = np.random.default_rng(0).standard_normal(SIZE // 2)
+    _, told, _ = protection.decode(plan, total, turns, simulated("follow"), {})
+    released = noise.decode(total, turns[1], simulated("follow"))
+    for name, value in sampling.follow(released, turns[0]).items():
+        np.testing.assert_array_equal(told[0][name], value)
+    assert not np.allclose(told[0]["directions"], sampling.follow(total, turns[0])["directions"])
+
+
+def test_a_stopped_training_goes_on_with_the_directions_that_it_had(shop, make_plan, in_process, tmp_path) -> None:
+    """What is told counts as bytes that come down: 4 directions of 4 values, energies of these and of 80 rows."""
+    plan = make_plan(protect=(ImportanceSampling(4, 2.0),), rounds=4)
+    whole = rounds(plan, in_process(plan, shop), shop)
+    half = run(plan, in_process(plan, shop, 1, tmp_path), shop.schema)
+    second = [next(half), next(half)][-1]
+    rest = list(run(plan, in_process(plan, shop, 1, tmp_path), shop.schema, after=second))
+    for one, other in zip(whole[2:], rest, strict=True):
+        assert one.state.server.keys() == other.state.server.keys() and len(one.state.server) == 3
+        assert all(np.array_equal(value, other.state.server[name]) for name, value in one.state.server.items())
+        assert np.array_equal(flatten(one.state.shared), flatten(other.state.shared))
+    first, later = 8 * (4 * 4 + 4), 8 * (4 * 4 + 4) + 4 * 80
+    assert [each.bytes_down - 4 * SIZE for each in whole] == [first, later, later, later]
 
 
 def test_with_noise_no_client_moves_the_decoded_sum_by_more_than_compression_stretches_the_clip(shop) -> None:

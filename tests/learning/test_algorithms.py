@@ -145,6 +145,16 @@ def test_fedavg_moves_by_the_mean_delta() -> None:
     assert moved["weight"].tolist() == [1.5, 1.0] and float(moved["bias"]) == 0.75
 
 
+def test_cooling_takes_the_step_to_nothing_in_a_straight_line_and_leaves_it_there() -> None:
+    algorithm, model = FedAvg(server_lr=4.0, cooling=4), MatrixFactorisation(dim=2)
+    state = State({"items": np.zeros((3, 2), np.float32)})
+    moves = [
+        float(algorithm.update(state, model, {"items": np.full((3, 2), 2.0)}, 2.0, round).shared["items"][0, 0])
+        for round in (1, 2, 3, 4, 5, 99)
+    ]
+    assert moves == [4.0, 3.0, 2.0, 1.0, 0.0, 0.0]
+
+
 def test_weighted_by_rows_the_mean_is_over_rows() -> None:
     moved = FedAvg(weighting="rows").update(START, MODEL, {**SUM, "#rows": np.asarray(8.0)}, 4, 1).shared
     assert moved["weight"].tolist() == [1.5, 1.0] and set(moved) == {"weight", "bias"}
