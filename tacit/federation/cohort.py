@@ -10,6 +10,7 @@ from tacit.core.plan import Plan
 from tacit.core.trees import seed_of
 from tacit.core.values import Array
 from tacit.federation.randomness import stream
+from tacit.privacy.participation import block
 
 COHORT = "#cohort"  # the name under which a request carries its cohort, beside the shared parameters
 
@@ -18,10 +19,12 @@ def draw(plan: Plan, clients: int, round: int) -> Array:
     """Sorted numbers of the clients in this round's cohort.
 
     Fixed: `plan.cohort` distinct clients, every set equally likely. Poisson: each client by its own coin with
-    probability cohort / clients, so the size varies and may be 0.
+    probability cohort / clients, so the size varies and may be 0. Cyclic: block after block of clients, in turn.
     """
     if plan.cohort == 0 or plan.cohort >= clients:
         return np.arange(clients)
+    if plan.sampling == "cyclic":
+        return block(plan, clients, round)
     coins = stream(plan, "cohort", round).uniform(clients)
     if plan.sampling == "poisson":
         return np.flatnonzero(coins < plan.cohort / clients)

@@ -30,6 +30,8 @@ from tacit.federation.secure import SecureServer, Summed
 from tacit.learning.contribution import contribution_like
 from tacit.privacy import protection
 from tacit.privacy.calibrate import sampling_of
+from tacit.privacy.participation import blocks, expected
+from tacit.privacy.unit import noisy_steps
 
 
 def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) -> Iterator[Round]:
@@ -47,10 +49,11 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
     if plan.cohort > clients:
         raise PlanError(f"the cohort is {plan.cohort} clients, but there are only {clients}: lower `cohort`")
     parties = len(nodes) if plan.secure_between == "nodes" else plan.cohort or clients
-    if plan.secure_sum is not None and parties < plan.minimum * plan.groups:
+    fewest = parties if plan.secure_between == "nodes" else min(parties, clients // blocks(plan, clients))
+    if plan.secure_sum is not None and fewest < plan.minimum * plan.groups:
         groups = f" in each of {plan.groups} groups" if plan.groups > 1 else ""
         raise PlanError(
-            f"the secure sum opens no fewer than {plan.minimum} contributions together{groups}, but only {parties} "
+            f"the secure sum opens no fewer than {plan.minimum} contributions together{groups}, but only {fewest} "
             f"{plan.secure_between} take part: lower `minimum`, or do without a secure sum"
         )
     state = plan.algorithm.init(plan.model, schema, plan.seed) if after is None else after.state
@@ -61,6 +64,8 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
     first = protection.turns(plan, 1, 0, clients, parties, told)
     if any(event.noise_multiplier == 0.0 for event in _events(plan, first, sampling, rate)):
         raise PlanError(f"{plan.noise!r} has no noise multiplier yet: calibrate() the plan first")
+    if (steps := noisy_steps(plan)) is not None and steps.noise_multiplier == 0.0:
+        raise PlanError(f"{steps!r} has no noise multiplier yet: calibrate() the plan first")
     for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
         began = time.perf_counter()
         cohort = draw(plan, clients, number)
@@ -74,12 +79,14 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
             summed = server.sum(engine, chosen, request, like, plan.algorithm.work(plan.model, number), turns)
         else:
             summed = _gather(plan, engine, chosen, request, like, protection.length(plan, turns, size(like)))
-        vector, told = protection.decode(plan, summed.vector, turns, stream(plan, "noise", number))
+        source = stream(plan, "noise", number)
+        heard = sum(int(value.nbytes) for value in protection.packed(told).values())
+        vector, told, hidden = protection.decode(plan, summed.vector, turns, source, state.server)
         events = _events(plan, turns, sampling, rate)
         counted = _denominator(plan, clients, summed.clients, events)
         if counted:  # a sum of nobody teaches nothing; under noise nobody learns that it was one
             state = plan.algorithm.update(state, plan.model, unflatten(vector, like), counted, number)
-        state = State(state.shared, {**state.server, **protection.packed(told)})
+        state = State(state.shared, {**state.server, **protection.packed(told), **hidden})
         for _ in exchange(engine, {name: Request("commit", number, {}, {"plan": digest}) for name in nodes}):
             pass
         yield Round(
@@ -90,10 +97,11 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
             dropped=len(cohort) - summed.clients,
             events=events,
             bytes_up=summed.bytes_up,
-            bytes_down=4 * size(shared) + summed.bytes_down,
+            bytes_down=4 * size(shared) + heard + summed.bytes_down,
             seconds=time.perf_counter() - began,
             sum_digest=summed.digest,
             notes=summed.notes,
+            proofs=summed.proofs,
         )
 
 
@@ -111,7 +119,7 @@ def _events(plan: Plan, turns: tuple[Turn, ...], sampling: str, rate: float) -> 
 
 def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ...]) -> float:
     """Under noise the expected cohort, since a Poisson cohort's actual size is not public; else who was counted."""
-    return float((plan.cohort or clients) if events else counted)
+    return float(expected(plan, clients) if events else counted)
 
 
 def _gather(

@@ -16,17 +16,32 @@ import numpy as np
 
 from tacit.core.plan import Plan
 from tacit.core.protocols import Engine, LocalWork, Shared, Statistics, exchange
-from tacit.core.values import Address, Array, Params, ProtocolError, Reply, Request, Scalar, Turn, Vector
+from tacit.core.values import (
+    Address,
+    Array,
+    Params,
+    ProtocolError,
+    Reply,
+    Request,
+    Scalar,
+    TacitError,
+    Turn,
+    Vector,
+    VerificationError,
+)
 from tacit.federation.cohort import COHORT
+from tacit.federation.proving import terms_of
 from tacit.federation.randomness import stream
 from tacit.learning.integers import Codec, quantiser
 from tacit.privacy.homomorphic.chosen import chosen as chosen_parts
+from tacit.privacy.proofs.errors import OpeningError
+from tacit.privacy.proofs.group import library
 from tacit.privacy.secure_sum.groups import robust
 from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 
 PATIENCE = 3  # rounds skipped one after the other, after which a run ends
 REFUSED = "refused"  # in a reply's config: why this party leaves the round
-MODEL = "#model/"  # before the names of broadcast parameters, in requests of the stage "masked"
+MODEL = "#model/"  # before the names of broadcast parameters, in requests of the stage in which parties work
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +54,7 @@ class Summed:
     bytes_down: int  # beside the broadcast parameters
     digest: str = ""  # SHA-256 of the opened integers, in hex; empty without a secure sum
     notes: tuple[str, ...] = ()  # why parties were left out, or the whole round
+    proofs: int = 0  # checked
 
 
 @dataclass(slots=True)
@@ -63,6 +79,11 @@ def rules_of(plan: Plan) -> Any:
     return replace(rules, minimum=plan.minimum)
 
 
+def working(rules: Any) -> str:
+    """The stage in which parties are sent the model and compute their contributions."""
+    return str(getattr(rules, "working", "masked"))
+
+
 class SecureServer:
     """One run's server: keeps identities' public keys and checked key adverts over the rounds, never a contribution."""
 
@@ -71,7 +92,12 @@ class SecureServer:
 
         In simulation the server is trusted to do that honestly; between real parties the keys must reach clients on a
         way that the server cannot bend.
+
+        Raises:
+            PlanError: the plan asks for proofs, whose library is not installed.
         """
+        if getattr(plan.secure_sum, "proof", ""):
+            library()
         self._plan = plan
         self._run = stream(plan, "secure run").bytes(16)
         nodes = engine.nodes()
@@ -86,6 +112,7 @@ class SecureServer:
         self._rules = rules_of(plan)
         self._server = self._rules.server(self._run, self._trusted)
         self._skipped = 0  # rounds, one after the other
+        self._proven: tuple[int, ...] = ()  # how many values of a contribution are, where something is proven
 
     def sum(
         self,
@@ -100,16 +127,21 @@ class SecureServer:
 
         Raises:
             SecureSumAborted: too few parties were left in this round as in those before it; nothing was opened.
+            OpeningError: sums were not what parties had committed to, in this round as in those before it.
+            PlanError: what the plan wants proven is too long, or has no bound.
         """
         plan, number = self._plan, request.round
         talk = Talk(_parties(plan, chosen))
         codec = quantiser(plan, work, like, self._clients, len(self._trusted), turns)
         if parts := getattr(self._rules, "parts", ()):
             self._server.choose(chosen_parts(like, parts, sum(codec.lengths)))
+        if (terms := terms_of(plan, codec, turns, self._run, like)) is not None:
+            self._proven = (terms.size,)
+            self._server.agree(terms, {party: len(own.get(COHORT, [0])) for party, own in talk.parties.items()})
         try:
             opened = self._opened(engine, request, sum(codec.lengths), talk)
-        except SecureSumAborted as why:
-            return self._skip(codec, turns, number, str(why), talk)
+        except (SecureSumAborted, OpeningError) as why:
+            return self._skip(codec, turns, number, why, talk)
         self._skipped = 0
         counts = np.array([sum(talk.hosted[party] for party in part.survivors) for part in opened])
         sums = np.stack([codec.decode(part.total, len(part.survivors)) for part in opened])
@@ -119,25 +151,34 @@ class SecureServer:
             vector = robust(plan.aggregator, sums[counts > 0], counts[counts > 0])
         whole = len(opened) == plan.groups  # else uploads of a group that was lost are in nobody's sum
         told = digest(integers) if whole else ""
-        notes = () if self._hidden else (*talk.notes(), *getattr(self._server, "lost", ()))
-        return Summed(vector, int(counts.sum()), *self._bytes(codec, opened, talk), told, notes)
+        notes = () if self._hidden else (*self._left_out(), *talk.notes(), *getattr(self._server, "lost", ()))
+        return Summed(vector, int(counts.sum()), *self._bytes(codec, opened, talk), told, notes, self._checked)
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Whose commitment or proof did not hold, and why."""
+        refused: dict[str, str] = getattr(self._server, "excluded", {})
+        return tuple(f"{party} was left out: {why}" for party, why in sorted(refused.items()))
+
+    @property
+    def _checked(self) -> int:
+        return 0 if self._hidden else int(getattr(self._server, "checked", 0))
 
     def _opened(self, engine: Engine, request: Request, size: int, talk: Talk) -> list[Opened]:
         """The sums that a round opens: one, or one for each group that came through."""
         self._server.start(request.round, list(talk.parties), size)
         model = {MODEL + name: value for name, value in request.arrays.items()}
         while self._server.stage != "finish":
-            masked = self._server.stage == "masked"
+            works = self._server.stage == working(self._rules)
             requests = {}
             for party, asked in self._server.requests().items():
                 talk.down += sum(value.nbytes for value in asked.arrays.values())
-                arrays = {**asked.arrays, **model, **talk.parties[party]} if masked else asked.arrays
+                arrays = {**asked.arrays, **model, **talk.parties[party]} if works else asked.arrays
                 requests[party] = replace(asked, arrays=arrays, config=request.config)
             for party, reply in exchange(engine, requests):
                 if (reason := reply.config.get(REFUSED)) is not None:
                     talk.refusals.append(str(reason)[:200])
                     continue
-                if masked:
+                if works:
                     asked_of = len(talk.parties[party].get(COHORT, [0]))
                     talk.hosted[party] = _claimed(self._plan, reply, asked_of)
                     if talk.hosted[party] < 0:
@@ -152,19 +193,20 @@ class SecureServer:
         """Whether nobody may learn from outside who took part: noise is accounted for a cohort drawn in secret."""
         return self._plan.sampling == "poisson" and self._plan.noise is not None
 
-    def _skip(self, codec: Codec, turns: tuple[Turn, ...], round: int, why: str, talk: Talk) -> Summed:
-        """A round that opens nothing: a sum of nobody, under the noise that clients would have added.
+    def _skip(self, codec: Codec, turns: tuple[Turn, ...], round: int, why: TacitError, talk: Talk) -> Summed:
+        """A round whose sum does not count: a sum of nobody, under the noise that clients would have added.
 
         Raises:
             SecureSumAborted: rounds before it were skipped too, or no party at all had anything that can be summed.
+            OpeningError: rounds before it were skipped too, and this one since its sum is not what was committed to.
         """
         plan, size = self._plan, sum(codec.lengths)
         self._skipped += 1
-        notes = (f"round {round} was skipped: {why}", *talk.notes())
+        notes = (f"round {round} was skipped: {why}", *self._left_out(), *talk.notes())
         if not self._hidden and not talk.hosted and len(talk.refusals) >= plan.minimum:  # the plan's fault, not chance
             raise SecureSumAborted("no party had anything that can be summed; " + "; ".join(notes))
         if not self._hidden and self._skipped >= min(PATIENCE, plan.rounds):
-            raise SecureSumAborted(f"{self._skipped} rounds came to nothing one after the other; " + "; ".join(notes))
+            raise type(why)(f"{self._skipped} rounds came to nothing one after the other; " + "; ".join(notes))
         total = np.zeros(size, np.uint32)
         if plan.protect and isinstance(plan.protect[-1], Shared):
             for party in range(turns[-1].clients):
@@ -172,7 +214,7 @@ class SecureServer:
                 total += share.astype(np.uint32)
         told = digest(np.frombuffer(stream(plan, "skipped", round).bytes(4), np.uint32)) if self._hidden else ""
         moved = self._bytes(codec, [], talk)
-        return Summed(codec.decode(total, 0), 0, *moved, told, () if self._hidden else notes)
+        return Summed(codec.decode(total, 0), 0, *moved, told, () if self._hidden else notes, self._checked)
 
     def _bytes(self, codec: Codec, opened: list[Opened], talk: Talk) -> tuple[int, int]:
         """(up, down) of each party: counted, or under Poisson coins those of the expected cohort, which are public.
@@ -187,7 +229,7 @@ class SecureServer:
         expected = (plan.cohort if plan.secure_between == "clients" else everyone) // plan.groups
         names = sum(len(name.encode()) + 1 for name in self._trusted) * expected // max(everyone, 1)
         if hasattr(self._rules, "traffic"):
-            moved: tuple[int, int] = self._rules.traffic(expected, sum(codec.lengths), names)
+            moved: tuple[int, int] = self._rules.traffic(expected, sum(codec.lengths), names, *self._proven)
             return moved
         up, down = told(expected, sum(codec.lengths), names)
         return int(up), int(down)
@@ -195,7 +237,7 @@ class SecureServer:
     def _received(self, party: Address, reply: Reply) -> int:
         try:
             self._server.receive(party, reply)
-        except ProtocolError:  # a party that speaks nonsense is as good as silent
+        except (ProtocolError, VerificationError):  # a party that speaks nonsense is as good as silent
             return 0
         return sum(value.nbytes for value in reply.arrays.values())
 

@@ -12,12 +12,15 @@ from tacit.core.plan import Plan
 from tacit.core.protocols import Shared
 from tacit.core.trees import size
 from tacit.core.values import Address, Array, Params, PlanError, ProtocolError, Reply, Request, Schema, Turn, Vector
+from tacit.federation.cohort import COHORT
+from tacit.federation.proving import terms_of
 from tacit.federation.randomness import stream
-from tacit.federation.secure import MODEL, REFUSED, rules_of
+from tacit.federation.secure import MODEL, REFUSED, rules_of, working
 from tacit.learning.contribution import contribution_like
 from tacit.learning.integers import Codec, quantiser
 from tacit.privacy import protection
 from tacit.privacy.homomorphic.chosen import chosen
+from tacit.privacy.proofs.terms import Terms
 from tacit.privacy.secure_sum import wire
 from tacit.privacy.secure_sum.keys import Identity
 
@@ -50,8 +53,10 @@ class Sessions:
         self._run = b""
         self._total = 0  # clients that take part in the run
         self._codec: tuple[int, Codec | None, tuple[Turn, ...], float] = (0, None, (), 0.0)  # of the round
+        self._terms: Terms | None = None  # of the round
         self._open: dict[int, Any] = {}
         self._due: dict[int, int] = {}  # party -> the round in which its upload comes next
+        self._committed: dict[int, Array] = {}  # party -> what it committed to and has not yet masked, if watched
         self._witness: tuple[int, Array] = (0, np.zeros(0, np.uint32))
 
     def enrol(self) -> Reply:
@@ -96,13 +101,17 @@ class Sessions:
             source = stream(self._plan, "masks", self._first + party) if self._plan.simulation else None
             self._open[party] = rules.client(address, self._identities[party], self._run, self._trusted, source)
         session = self._open[party]
-        if request.kind != wire.KIND + "masked":
+        rules = rules_of(self._plan)
+        works = working(rules)
+        if request.kind != wire.KIND + works:
             try:
                 reply: Reply = session.answer(request)
             except ProtocolError as why:
                 return Reply({}, {REFUSED: str(why)})
-            if request.kind == wire.KIND + _before(rules_of(self._plan).stages):
+            if request.kind == wire.KIND + rules.stages[rules.stages.index(works) - 1]:
                 self._due[party] = request.round
+            elif request.kind == wire.KIND + "masked":
+                self._remember(request.round, self._committed.pop(party, np.zeros(0, np.uint32)))
             return reply
         if self._due.pop(party, None) != request.round:  # before anything is learned: that changes private parameters
             raise ProtocolError(f"{address} owes no upload in round {request.round}: out of order, or sent already")
@@ -113,10 +122,15 @@ class Sessions:
             if parts := getattr(self._plan.secure_sum, "parts", ()):  # not what a server says
                 like = contribution_like(self._plan, protection.without(shared), self._schema, request.round)
                 session.choose(chosen(like, parts, len(encoded)))
+            if self._terms is not None:
+                session.agree(self._terms, len(request.arrays.get(COHORT, [0])))
             reply = session.answer(Request(request.kind, request.round, own, request.config), encoded)
         except ProtocolError as why:
             return Reply({}, {REFUSED: str(why)})
-        self._remember(request.round, encoded)
+        if works == "masked":
+            self._remember(request.round, encoded)
+        elif self._watched:
+            self._committed[party] = encoded
         return reply
 
     def _integers(self, shared: Params, clients: Array, party: int, request: Request) -> Array:
@@ -130,6 +144,7 @@ class Sessions:
             turns = protection.turns(plan, round, size(like), self._total, summed, told)
             bound = protection.reach(plan, turns)
             self._codec = (round, quantiser(plan, work, like, self._total, parties, turns), turns, bound)
+            self._terms = terms_of(plan, self._codec[1], turns, self._run, like)
         codec, turns, bound = self._codec[1:]
         assert codec is not None
         if math.isfinite(bound):  # each client is bounded already: shrink by what rounding may add to its share
@@ -157,8 +172,3 @@ class Sessions:
     def witness(self, round: int) -> Array | None:
         """Simulation's view, if this node is watched: the plain sum of what its parties masked in a round."""
         return self._witness[1] if self._witness[0] == round else None
-
-
-def _before(stages: tuple[str, ...]) -> str:
-    """The stage after which a party owes its upload."""
-    return stages[stages.index("masked") - 1]

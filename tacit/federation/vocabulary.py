@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from tacit import aggregation, data, learning, models
+from tacit import aggregation, data, learning, models, privacy
 from tacit.core.order import compresses
 from tacit.core.plan import Plan
 from tacit.core.toml import loads
@@ -55,6 +55,7 @@ def vocabulary() -> dict[str, dict[str, type]]:
         "aggregator": components(aggregation, "sees"),
         "secure_sum": components(secure_sum, "minimum", "server") | components(homomorphic, "minimum", "server"),
         "trainer": components(trainers, "total"),
+        "choose": components(privacy, "pick", "event"),
     }
 
 

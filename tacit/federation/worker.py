@@ -23,9 +23,10 @@ from tacit.core.values import (
     Vector,
 )
 from tacit.federation.cohort import COHORT, vanishes
+from tacit.federation.plain_round import PlainRound
 from tacit.federation.private_store import PrivateStore
 from tacit.federation.randomness import stream
-from tacit.federation.secure import REFUSED, rules_of
+from tacit.federation.secure import REFUSED, rules_of, working
 from tacit.federation.sessions import Sessions
 from tacit.learning.contribution import contribution_like
 from tacit.learning.examples import round_seed
@@ -43,6 +44,8 @@ class Worker:
         self.population = population
         self.first = population.first
         self.private = PrivateStore(plan, population, store)
+        self._before: dict[int, tuple[int, Array, dict[str, Array]]] = {}  # party -> round, clients, private parameters
+        self._plain = PlainRound(plan, self.private)
         self._sent = 0  # bytes of the clients' unmasked messages, where transforms make messages of their own
         self._digest = plan.digest()
         initial = plan.algorithm.init(plan.model, population.schema, plan.seed).shared
@@ -71,7 +74,10 @@ class Worker:
             case "trust":
                 return self.sessions.trust(request)
             case "commit":
+                for party in list(self._before):  # worked, but were not let upload: as before the round
+                    self._undo(party, request.round)
                 self.private.commit(request.round)
+                self._plain.end()
                 return Reply()
         if request.kind.startswith(wire.KIND):
             return self._secure(address, request)
@@ -83,7 +89,14 @@ class Worker:
             )
         if request.kind == "train/each" and self.plan.aggregator is None:
             raise ProtocolError(f"{address} was asked for single updates, but its plan needs only the sum: refused")
+        if (said := self._plain.said(request)) is not None:
+            return said
         cohort = self._present(request)
+        self._plain.begin(request.round, cohort)
+        return self._plain.answered(request, self._trained(request, cohort))
+
+    def _trained(self, request: Request, cohort: Array) -> Reply:
+        """What a cohort sends without a secure sum: its sum, or each update."""
         shared = {name: value for name, value in request.arrays.items() if name != COHORT}
         if request.kind == "train":
             if self.plan.per_client:
@@ -103,15 +116,16 @@ class Worker:
         if self.plan.secure_sum is None:
             raise ProtocolError(f"{address} was asked for a secure sum, but its plan has none")
         _, by_client, index = address.partition("/")
-        kinds: list[str] = [wire.KIND + stage for stage in rules_of(self.plan).stages]
+        rules = rules_of(self.plan)
+        kinds: list[str] = [wire.KIND + stage for stage in rules.stages]
         if request.kind not in kinds:
             raise ProtocolError(f"unknown request kind {request.kind!r}: the secure sum of this plan has no such stage")
-        stage, masked = kinds.index(request.kind), kinds.index(wire.KIND + "masked")
+        stage, works = kinds.index(request.kind), kinds.index(wire.KIND + working(rules))
         if self.plan.secure_between == "nodes":
             if by_client:
                 raise ProtocolError(f"{address} is not hosted here as a party: this node speaks for all its clients")
-            if stage != masked:
-                return self.sessions.answer(address, 0, request, np.zeros(0, np.int64))
+            if stage != works:
+                return self._answered(address, 0, request)
             if self.plan.cohort == 0 and len(request.arrays.get(COHORT, ())) != self.clients:
                 raise ProtocolError(
                     f"{address} was asked for some of its clients, but its plan takes all in each round"
@@ -122,23 +136,35 @@ class Worker:
         client = int(index) if index.isascii() and index.isdecimal() else -1
         if not 0 <= client < self.clients:
             raise ProtocolError(f"{address} is not hosted here: this node has {self.clients} clients")
-        if stage >= masked and self._gone(client, request.round):  # who has dropped out is silent
+        if stage >= works and self._gone(client, request.round):  # who has dropped out is silent
             return None
-        if stage == masked:
+        if stage == works:
             return self._uploaded(address, client, request, np.array([client]))
-        return self.sessions.answer(address, client, request, np.array([client]))
+        return self._answered(address, client, request)
 
     def _uploaded(self, address: Address, party: int, request: Request, clients: Array) -> Reply:
-        """The upload of a party; where it cannot give one, its clients' private parameters are as before the round."""
-        before: dict[str, Array] = {}
+        """The upload of a party, or what it commits to before; where it cannot give one, see `_answered`."""
+        self._before.pop(party, None)
         if self.sessions.owes(party, request.round):
             self.private.begin(request.round)
-            before = {name: values[clients].copy() for name, values in self.private.own.items()}
-        reply = self.sessions.answer(address, party, request, clients)
+            kept = {name: values[clients].copy() for name, values in self.private.own.items()}
+            self._before[party] = (request.round, clients, kept)
+        return self._answered(address, party, request, clients)
+
+    def _answered(self, address: Address, party: int, request: Request, clients: Array | None = None) -> Reply:
+        """A party's answer; if it leaves the round now, its clients' private parameters are as before the round."""
+        reply = self.sessions.answer(address, party, request, np.zeros(0, np.int64) if clients is None else clients)
         if REFUSED in reply.config:
-            for name, values in before.items():
-                self.private.own[name][clients] = values
+            self._undo(party, request.round)
+        elif request.kind == wire.KIND + "masked":
+            self._before.pop(party, None)
         return reply
+
+    def _undo(self, party: int, round: int) -> None:
+        began, clients, kept = self._before.pop(party, (-1, np.zeros(0, np.int64), {}))
+        if began == round:
+            for name, values in kept.items():
+                self.private.own[name][clients] = values
 
     def _present(self, request: Request) -> Array:
         """(k,) those of a request's cohort that have not, in simulation, dropped out."""
@@ -163,6 +189,8 @@ class Worker:
             return contribution_like(self.plan, shared, self.population.schema, round)
         work = self.plan.algorithm.work(self.plan.model, round)
         seed = round_seed(self.plan.seed, round)
+        if self.plan.simulation and hasattr(work, "seeded"):  # noise that the work itself draws
+            work = work.seeded(seed)
         trainer = trainer_of(self.plan, work)
         self.private.begin(round)
         try:

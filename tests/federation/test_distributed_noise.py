@@ -18,7 +18,9 @@ from tacit.privacy.transforms.adaptive_clip import AdaptiveClip
 from tacit.privacy.transforms.clip import Clip
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.laplace import Laplace
 from tacit.privacy.transforms.local_gaussian import LocalGaussian
+from tacit.privacy.transforms.local_laplace import LocalLaplace
 from tacit.privacy.transforms.scheduled_gaussian import ScheduledGaussian
 
 SHARED = DistributedGaussian(clip_norm=0.2, noise_multiplier=3.0, survivors_at_least=25)
@@ -61,6 +63,8 @@ def test_noise_in_shares_without_a_secure_sum_is_refused(make_plan) -> None:
         (AdaptiveClip(norm=0.2), ScheduledGaussian(1.0, 0.5)),
         (Clip(0.2), LocalGaussian(0.2, 0.1)),
         (ScheduledGaussian(0.2, 0.5, last=0.2, shape="cosine"),),
+        (Laplace(0.2, 0.5),),
+        (Clip(0.2), LocalLaplace(0.2, 0.1)),
     ],
     ids=lambda protect: "-".join(type(t).__name__ for t in protect),
 )
@@ -78,3 +82,14 @@ def test_mechanisms_run_in_the_loop_and_charge_every_round(shop, make_plan, in_p
     if isinstance(protect[0], ScheduledGaussian):
         multipliers = [one.events[0].noise_multiplier for one in done]
         assert multipliers == sorted(multipliers, reverse=True) and multipliers[-1] == pytest.approx(0.1)
+
+
+def test_laplace_noise_is_added_to_the_exact_sum_of_whole_steps_with_and_without_a_secure_sum(
+    shop, make_plan, in_process
+) -> None:
+    """The same simulated noise on the same integers: both runs move the model alike, bit for bit."""
+    plan = make_plan(protect=(Laplace(0.2, 0.5),), rounds=2, simulation=True)
+    secured = replace(plan, secure_sum=SecAgg(minimum=25))
+    one, other = (models(p, in_process(p, shop, 4), shop) for p in (plan, secured))
+    np.testing.assert_array_equal(one, other)
+    assert np.any(one[0] != flatten(plan.algorithm.init(plan.model, shop.schema, plan.seed).shared))

@@ -8,13 +8,26 @@ import numpy as np
 import pytest
 
 from tacit.aggregation.median import Median
-from tacit.core.values import ProtocolError, Request
+from tacit.core.values import Population, ProtocolError, Request, Schema
+from tacit.data.adult import Adult
+from tacit.data.clients import Uniform
 from tacit.federation.cohort import COHORT
 from tacit.federation.worker import Worker
+from tacit.learning.dp_sgd import DPSGD
 from tacit.learning.fedavg import FedAvg
 from tacit.learning.sgd import SGD
+from tacit.models.logistic_regression import LogisticRegression
+from tacit.models.matrix_factorisation import MatrixFactorisation
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.local_gaussian import LocalGaussian
+
+TABLE = {"data": Adult(), "model": LogisticRegression(), "clients": Uniform(parties=4)}
+TABULAR = Population(
+    Schema("tabular", features=3),
+    np.arange(0, 41, 10),
+    {"x": np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32), "y": np.ones(40, np.float32)},
+)
 
 
 @pytest.fixture
@@ -178,3 +191,63 @@ def test_the_clients_of_one_request_are_those_of_the_others(ask, make_plan, shop
 def test_a_plan_with_another_digest_is_another_plan(make_plan):
     plan = make_plan()
     assert replace(plan, rounds=3).digest() != plan.digest() == make_plan().digest()
+
+
+def private_plan(**changes):
+    return {"model": MatrixFactorisation(dim=3), "algorithm": FedAvg(local=SGD(lr=0.5)), **changes}
+
+
+def content(reply):
+    return {name: np.asarray(value).tobytes() for name, value in reply.arrays.items()}, dict(reply.config)
+
+
+@pytest.mark.parametrize("kind", ["train", "train/each"])
+def test_a_repeated_request_is_answered_with_the_same_reply(ask, kind):
+    """And so the second copy of a message that a network brought twice trains nobody twice."""
+    worker, send = ask(**private_plan(aggregator=Median() if kind == "train/each" else None))
+    first = content(send(kind, cohort=(0, 1, 5)))
+    once = {name: values.copy() for name, values in worker.private.own.items()}
+    again = content(send(kind, cohort=(0, 1, 5)))
+    assert once and first == again
+    for name, values in worker.private.own.items():
+        assert np.array_equal(values, once[name])
+
+
+def test_private_parameters_are_trained_once_in_a_round(ask):
+    """A server that asks for another cohort in the same round finds everybody as the round began; then rounds go on."""
+    worker, send = ask(**private_plan())
+    initial = {name: values.copy() for name, values in worker.private.own.items()}
+    send("train", cohort=(0, 1))
+    send("train", cohort=(1, 2))
+    fresh, ask_fresh = ask(**private_plan())
+    ask_fresh("train", cohort=(1, 2))
+    for name, values in worker.private.own.items():
+        assert np.array_equal(values, fresh.private.own[name]) and np.array_equal(values[0], initial[name][0])
+    for each in (send, ask_fresh):
+        each("commit")
+    assert content(send("train", round=2, cohort=(0, 2))) == content(ask_fresh("train", round=2, cohort=(0, 2)))
+
+
+NOISY = [
+    {"protect": (Clip(1.0), LocalGaussian(1.0)), "simulation": False},
+    {**TABLE, "algorithm": FedAvg(local=DPSGD(steps=1)), "simulation": False},
+]
+
+
+@pytest.mark.parametrize("changes", NOISY, ids=["local noise", "private steps"])
+def test_clients_that_draw_noise_answer_one_question_in_a_round(make_plan, shop, changes):
+    """The very same question gets the same noise; another one would be a second release. The next round is another."""
+    plan = make_plan(**changes)
+    rows = TABULAR if plan.data.gives == "tabular" else shop
+    worker = Worker(plan, rows)
+    shared = plan.algorithm.init(plan.model, rows.schema, plan.seed).shared
+
+    def send(cohort, round=1):
+        arrays = {**shared, COHORT: np.asarray(cohort)}
+        return worker("node", Request("train", round, arrays, {"plan": plan.digest(), "clients": len(rows)}))
+
+    assert content(send([0, 1])) == content(send([0, 1]))
+    with pytest.raises(ProtocolError, match="second release"):
+        send([0])
+    worker("node", Request("commit", 1, {}, {"plan": plan.digest()}))
+    assert send([0], round=2).config["clients"] == 1

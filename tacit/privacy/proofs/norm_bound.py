@@ -47,10 +47,10 @@ from tacit.core.values import Array, PlanError, ProtocolError
 from tacit.privacy.proofs import inner_product, projection
 from tacit.privacy.proofs.errors import ProofError
 from tacit.privacy.proofs.four_squares import four_squares
+from tacit.privacy.proofs.generators import blind, generators
 from tacit.privacy.proofs.group import Point, Scalar, combined, decoded, dot, drawn, encoded, library, scalar, scalars
 from tacit.privacy.proofs.group import written as _written
 from tacit.privacy.proofs.norm_proof import SQUARES, WIDE, Answer, Masked, NormProof, from_bytes
-from tacit.privacy.proofs.pedersen import blind, generators
 from tacit.privacy.proofs.transcript import Transcript
 from tacit.privacy.quantise import Quantiser
 from tacit.privacy.secure_sum.entropy import RandomBytes

@@ -4,9 +4,6 @@ T. P. Pedersen: "Non-Interactive and Information-Theoretic Secure Verifiable Sec
 a sum against the sum of commitments: J. Bell et al.: "ACORN: Input Validation for Secure Aggregation", USENIX Security
 2023, https://eprint.iacr.org/2022/1461 (detection). Differs from the paper: blinding factors travel as limbs through
 the same secure sum as the vectors.
-
-Generators are hashes to the curve (RFC 9380, random-oracle suite) of public text, so nobody knows a relation between
-them. Hashing costs 0.2 to 0.5 ms of CPU for each, once per process.
 """
 
 from __future__ import annotations
@@ -19,34 +16,13 @@ import numpy as np
 
 from tacit.core.values import Array, ProtocolError
 from tacit.privacy.proofs.errors import OpeningError
+from tacit.privacy.proofs.generators import LONGEST, blind, generators
 from tacit.privacy.proofs.group import ORDER, Point, combined, decoded, drawn, encoded, library, scalar
 from tacit.privacy.secure_sum.entropy import RandomBytes
 
 LIMBS = 16  # of a blinding factor, in the secure sum
 BITS = 16  # of a limb: sums of up to 2^16 clients stay below 2^32
-LONGEST = 2**17  # values of one commitment
-_SUITE = b"TACIT-PROOFS-V1-with-BLS12381G1_XMD:SHA-256_SSWU_RO_"
-_BLOCK = 256
 _OFFSET = 2**31  # added before, and taken off after: scalars of 32 bits cost a fifth of negative ones
-
-
-@lru_cache(maxsize=1024)
-def _block(kind: str, number: int) -> tuple[Point, ...]:
-    hashed = library().G1Point.hash_to_curve
-    first = number * _BLOCK
-    return tuple(hashed(f"{kind} {index}".encode(), _SUITE) for index in range(first, first + _BLOCK))
-
-
-def generators(kind: str, count: int) -> list[Point]:
-    """The first `count` generators of this kind; more of them begin with the same ones."""
-    blocks = [_block(kind, number) for number in range(-(-count // _BLOCK))]
-    return [point for block in blocks for point in block][:count]
-
-
-@lru_cache(maxsize=8)
-def blind() -> Point:
-    """The generator of blinding factors."""
-    return library().G1Point.hash_to_curve(b"blind", _SUITE)
 
 
 @lru_cache(maxsize=8)

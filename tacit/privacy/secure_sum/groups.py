@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tacit.core.values import Array, PlanError, ProtocolError, Reply, Request
+from tacit.privacy.proofs.errors import OpeningError
+from tacit.privacy.proofs.server import ProvenServer
+from tacit.privacy.proofs.terms import Terms
 from tacit.privacy.secure_sum.keys import pack
 from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.rules import Rules
@@ -29,16 +32,40 @@ def partition(names: Sequence[str], groups: int, run: bytes, epoch: int) -> list
 class Groups:
     """The server of a round in groups: used as a `Server`, but `finish` gives a sum for each group that came through.
 
-    A group that has too few clients left is given up, in words in `lost`; the others go on.
+    A group that has too few clients left, or whose sum is not what was committed to, is given up, in words in `lost`;
+    the others go on.
     """
 
-    __slots__ = ("_group", "_rules", "_run", "_servers", "_trusted", "lost")
+    __slots__ = ("_clients", "_group", "_rules", "_run", "_servers", "_terms", "_trusted", "lost")
 
     def __init__(self, rules: Rules, run: bytes, trusted: Mapping[str, bytes]) -> None:
         self._rules, self._run, self._trusted = rules, run, trusted
-        self._servers = {number: Server(rules, run, trusted) for number in range(rules.groups)}
+        self._terms, self._clients = Terms(), dict[str, int]()
+        self._servers = {number: self._server() for number in range(rules.groups)}
         self._group: dict[str, int] = {}
         self.lost: list[str] = []  # why groups were given up in this round
+
+    def _server(self) -> Server | ProvenServer:
+        if not self._rules.proof:
+            return Server(self._rules, self._run, self._trusted)
+        proven = ProvenServer(self._rules, self._run, self._trusted)
+        proven.agree(self._terms, self._clients)
+        return proven
+
+    def agree(self, terms: Terms, clients: Mapping[str, int]) -> None:
+        """What is proven in the rounds that start from now on; see `ProvenServer.agree`."""
+        self._terms, self._clients = terms, dict(clients)
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Client -> why its commitment or proof is refused, in this round; of the groups that are not lost."""
+        proven = [server for server in self._servers.values() if isinstance(server, ProvenServer)]
+        return {name: why for server in proven for name, why in server.excluded.items()}
+
+    @property
+    def checked(self) -> int:
+        """How many clients' commitments and proofs were checked in this round, in the groups that are not lost."""
+        return sum(server.checked for server in self._servers.values() if isinstance(server, ProvenServer))
 
     @property
     def stage(self) -> str:
@@ -53,24 +80,25 @@ class Groups:
             PlanError: the rules cannot hold for so many clients in a group.
         """
         parts = partition(cohort, self._rules.groups, self._run, self._rules.epoch(round))
-        self._servers = {number: Server(self._rules, self._run, self._trusted) for number in range(len(parts))}
+        self._servers = {number: self._server() for number in range(len(parts))}
         self._group = {name: number for number, part in enumerate(parts) for name in part}
         self.lost = []
         self._each(lambda number, server: server.start(round, parts[number], size))
 
-    def _each(self, act: Callable[[int, Server], None]) -> None:
+    def _each(self, act: Callable[[int, Server | ProvenServer], None]) -> None:
         """Do the same in every group; give up those that it ends.
 
         Raises:
             SecureSumAborted: it ended the last one.
+            OpeningError: so, by a sum that is not what was committed to.
         """
         for number, server in list(self._servers.items()):
             try:
                 act(number, server)
-            except SecureSumAborted as why:
+            except (SecureSumAborted, OpeningError) as why:
                 self.lost.append(str(why))
                 if len(self._servers) == 1:
-                    raise SecureSumAborted("; ".join(dict.fromkeys(self.lost))) from None
+                    raise type(why)("; ".join(dict.fromkeys(self.lost))) from None
                 del self._servers[number]
 
     def requests(self) -> dict[str, Request]:
@@ -101,6 +129,7 @@ class Groups:
 
         Raises:
             SecureSumAborted: none did.
+            OpeningError: none did, the last since it is not the sum of what was committed to.
         """
         opened: list[Opened] = []
         self._each(lambda number, server: opened.append(server.finish()))

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from tacit.core.values import PlanError
+from tacit.privacy.proofs import terms
 from tacit.privacy.secure_sum import wire
 from tacit.privacy.secure_sum.graph import choose, threshold, thresholds
 from tacit.privacy.secure_sum.keys import pack
@@ -34,6 +35,8 @@ class Rules:
     secrecy: int = 40  # bits: a round exposes an honest client with a chance of at most 2^-secrecy
     correctness: int = 30  # bits: a round with no more dropouts than that fails with a chance of at most 2^-correctness
     renew: int = 0  # rounds after which clients change keys and neighbours; 0 = once per run
+    proof: str = ""  # before the sum: "opening" = commitments that it must open, "norm" = and a proof of the L2 norm
+    proof_of: tuple[str, ...] = ()  # names of the parameters that this is about; () = all
 
     def __post_init__(self) -> None:
         if self.minimum < 0 or self.minimum == 1:
@@ -55,6 +58,10 @@ class Rules:
             raise PlanError(f"secrecy and correctness must be 1 to 128 bits, got {self.secrecy} and {self.correctness}")
         if self.renew < 0:
             raise PlanError(f"renew must be 0 (once per run) or a number of rounds, got {self.renew}")
+        if self.proof not in terms.KINDS:
+            raise PlanError(f"proof must be one of {terms.KINDS}, got {self.proof!r}")
+        if self.proof_of and not self.proof:
+            raise PlanError(f"proof_of names what is proven, but nothing is: set proof, or drop {self.proof_of!r}")
 
     @property
     def least(self) -> int:
@@ -64,7 +71,15 @@ class Rules:
     @property
     def stages(self) -> tuple[str, ...]:
         """The messages of a round: against a semi-honest server nobody needs to endorse the survivors."""
-        return tuple(stage for stage in wire.STAGES if stage != "sign" or self.against != "semi-honest")
+        found = [stage for stage in wire.STAGES if stage != "sign" or self.against != "semi-honest"]
+        if self.proof:
+            found.insert(found.index("masked"), wire.COMMIT)
+        return tuple(found)
+
+    @property
+    def working(self) -> str:
+        """The stage in which clients compute their vectors: that in which they first have to say something of them."""
+        return wire.COMMIT if self.proof else "masked"
 
     def shape(self, n: int) -> tuple[int, int]:
         """(neighbours k, threshold t) for a round of n clients.
@@ -99,9 +114,13 @@ class Rules:
         safe = thresholds(n, k, self.dropout, self.colluding, self.secrecy, self.correctness)[2]
         return t >= safe and self.against != "semi-honest"
 
-    def traffic(self, n: int, values: int, names: int) -> tuple[int, int]:
-        """Bytes (up, down) of each client in a round of n where nobody drops out; see `wire.traffic`."""
-        return wire.traffic(n, self.shape(n)[0], values, names, "sign" in self.stages)
+    def traffic(self, n: int, values: int, names: int, proven: int | None = None) -> tuple[int, int]:
+        """Bytes (up, down) of each client in a round of n where nobody drops out; see `wire.traffic`.
+
+        `proven` is how many of the values something is proven of; all of them unless given.
+        """
+        up, down = wire.traffic(n, self.shape(n)[0], values, names, "sign" in self.stages)
+        return up + terms.added_bytes(self.proof, values if proven is None else proven), down
 
     def epoch(self, round: int) -> int:
         """Counts the changes of keys and neighbours."""

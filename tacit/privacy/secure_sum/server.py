@@ -7,7 +7,7 @@ and neighbour, some 300 bytes; it never sees a client's vector without a mask th
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,6 +60,11 @@ class Server:
         self._signatures: dict[str, bytes] = {}
         self._stage, self._answered, self._asked = 0, set[str](), frozenset(cohort)
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """The clients whose replies are awaited in this stage."""
+        return self._asked if self._stage < len(self._stages) else frozenset()
+
     def requests(self) -> dict[str, Request]:
         """What to send, to whom, in this stage."""
         kind, number = wire.KIND + self.stage, self._number
@@ -98,7 +103,7 @@ class Server:
             ProtocolError: from a client that was not asked or has answered, or malformed.
         """
         stage, got = self.stage, reply.arrays
-        if sender not in self._asked_now():
+        if sender not in self.asked:
             raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
         if sender in self._answered:
             raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
@@ -117,7 +122,7 @@ class Server:
         Raises:
             ProtocolError: out of order, twice, from a client that was not asked, or not of the right length and dtype.
         """
-        if self.stage != "masked" or sender not in self._asked_now() or sender in self._answered:
+        if self.stage != "masked" or sender not in self.asked or sender in self._answered:
             raise ProtocolError(f"an upload of {sender!r} is not awaited: not asked, twice, or in the wrong stage")
         upload = wire.taken({"masked": masked}, "masked", (self._size,), np.uint32)
         np.add(self._total, upload, out=self._total)
@@ -127,9 +132,6 @@ class Server:
         if self._roster is None:
             raise ProtocolError("no round of the secure sum is open, or nobody has advertised in it yet")
         return self._roster
-
-    def _asked_now(self) -> frozenset[str]:
-        return self._asked if self._stage < len(self._stages) else frozenset()
 
     def _advert(self, sender: str, advert: bytes) -> None:
         signed, epoch = advert[: keys.KEY], self._rules.epoch(self._number)
@@ -226,6 +228,24 @@ class Server:
                 f"only {least} neighbours of some client {what} in round {self._number}, the threshold is {threshold}: "
                 "nothing was opened"
             )
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Before anybody uploads, go on with these clients only: the others are as if they had sent no shares.
+
+        Raises:
+            ProtocolError: in another stage, or after an upload.
+            SecureSumAborted: too few are left.
+        """
+        if self.stage != "masked" or self._answered:
+            raise ProtocolError("clients can be left out only before the first upload")
+        ring, kept = self._seated().ring.names, frozenset(names)
+        self._shared = self._core(self._shared & np.array([name in kept for name in ring]))
+        if (left := int(self._shared.sum())) < self._rules.least:
+            raise SecureSumAborted(
+                f"{left} clients may upload in round {self._number}, the minimum is {self._rules.least}: nothing was "
+                "opened"
+            )
+        self._asked = frozenset(name for name, stays in zip(ring, self._shared, strict=True) if stays)
 
     def finish(self) -> Opened:
         """Take all masks off the sum.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tacit.core.protocols import Shared, Transform
 from tacit.core.values import Address
+from tacit.privacy.proofs.client import ProvenClient
 from tacit.privacy.secure_sum.client import Client
 from tacit.privacy.secure_sum.entropy import RandomBytes
 from tacit.privacy.secure_sum.groups import Groups
@@ -43,8 +45,12 @@ class SecAgg(Rules):
         a malicious server cannot have two tales endorsed
         a group is opened only with the minimum of contributions
 
-    Not guaranteed: that clients submit sensible vectors; that sums of many rounds with changing members reveal nothing
-    (that is what noise is for); that a client colluding with the server cannot make a round fail.
+    With a `proof` clients commit to their integers before any masked vector is taken, and with "norm" prove that these
+    keep the plan's L2 bound; see `proofs.server.ProvenServer`, experimental.
+
+    Not guaranteed: that clients submit sensible vectors (but for their norm, where it is proven); that sums of many
+    rounds with changing members reveal nothing (that is what noise is for); that a client colluding with the server
+    cannot make a round fail.
     """
 
     def client(
@@ -54,9 +60,29 @@ class SecAgg(Rules):
         run: bytes,
         trusted: Mapping[str, bytes],
         source: RandomBytes | None = None,
-    ) -> Client:
+    ) -> Client | ProvenClient:
         """A client for one run. `run` names the run, the same for all; `trusted` lists everybody's Ed25519 key."""
-        return Client(self, name, identity, run, trusted, source)
+        return (ProvenClient if self.proof else Client)(self, name, identity, run, trusted, source)
+
+    def refuses(self, protect: Sequence[Transform]) -> str | None:
+        """Why contributions that go through these transforms cannot be proven as `proof` asks; or None."""
+        if not self.proof:
+            return None
+        for transform in protect:
+            if hasattr(getattr(transform, "compress", transform), "grid"):
+                return (
+                    f"{transform!r} packs several numbers into one word, which is no vector that anything could be "
+                    "proven of: take another compression, or no proof"
+                )
+        if self.proof == "norm" and protect and isinstance(protect[-1], Shared):
+            return (
+                f"{protect[-1]!r} has each party add its share of the noise to what is summed, and noise has no bound "
+                'that could be proven: a proof of the norm would have to let through as much. Take proof = "opening", '
+                "or a Gaussian that the server adds"
+            )
+        if self.proof == "norm" and all(transform.bound is None for transform in protect):
+            return 'proof = "norm" proves that a contribution keeps its bound: put a Clip or a Gaussian into `protect`'
+        return None
 
     def server(self, run: bytes, trusted: Mapping[str, bytes]) -> Groups:
         """The server for one run, over `groups` groups of clients."""

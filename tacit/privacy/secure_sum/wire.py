@@ -3,11 +3,13 @@
 stage      | request to a client                              | its reply
 advertise  |                                                  | advert (112,)
 share      | names, adverts (k, 112)                          | sealed (k, 94), wrapped (k, 32), commitments (2, 32)
+commit     |                                                  | commitment (48,), proof (p,)
 masked     | shared (k,), sealed (k, 94)                      | masked (d,) uint32
 sign       | survivors (n / 8,), dropped (n / 8,)             | signature (64,), tags (k, 16)
 unmask     | survivors, dropped, endorsed (k,), tags (k, 16)  | shares (k, 33)
 
-Against a semi-honest server "sign" is left out, and so are `endorsed` and `tags`.
+Against a semi-honest server "sign" is left out, and so are `endorsed` and `tags`. "commit" is there only with a `proof`
+(`tacit.privacy.proofs`); then `masked` has the limbs of a blinding factor behind the vector.
 
 All but `masked` are uint8. Rows stand by slot: slot s of a client is its s-th neighbour on the ring. `names` are UTF-8
 with line breaks between them; survivors and dropped are packed bits over the ring's places.
@@ -26,6 +28,7 @@ from tacit.privacy.secure_sum.keys import ADVERT, TAG
 from tacit.privacy.secure_sum.shamir import SHARE
 
 STAGES = ("advertise", "share", "masked", "sign", "unmask")
+COMMIT = "commit"  # between "share" and "masked", where something is proven
 KIND = "secure-sum/"  # before the stage, in Request.kind
 SEALED = 12 + 2 * SHARE + 16  # bytes: nonce of AES-GCM, a share of each secret, tag of AES-GCM
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacit.privacy.proofs import group, inner_product, norm_bound, norm_proof, pedersen, projection
+from tacit.privacy.proofs import generators, group, inner_product, norm_bound, norm_proof, pedersen, projection
 from tacit.privacy.proofs.errors import ProofError
 from tacit.privacy.proofs.group import combined, decoded, dot, drawn, encoded, scalar, scalars
 from tacit.privacy.proofs.norm_bound import Statement, prove, verify
@@ -43,7 +43,7 @@ def test_every_part_of_statement_and_proof_moves_the_coins_that_come_after_it(mo
     statement = Statement(b"context", pedersen.commit(values, factor), 33, 1000)
     proof = norm_proof.from_bytes(prove(statement, values, factor, SOURCE), statement.padded)
     masked, answer, folds = proof.masked, proof.answer, proof.folded.folds
-    other, one = encoded(pedersen.blind()), scalar(1)
+    other, one = encoded(generators.blind()), scalar(1)
     changed = dataclasses.replace
     cases: list[tuple[int, Statement, NormProof]] = [
         (0, changed(statement, context=b"contexts"), proof),
@@ -84,8 +84,8 @@ def test_a_simulator_that_knows_no_vector_but_chooses_one_coin_makes_proofs_that
     size, e = 30, drawn(SOURCE.bytes(48))[0]
     over = pedersen.commit(np.full(size, 2**30, np.uint32), pedersen.blinding(SOURCE))
     statement = Statement(b"simulated", over, size, 5)
-    points, own = pedersen.generators("vector", statement.padded), pedersen.generators("wide", norm_proof.WIDE)
-    hide, unit = pedersen.blind(), pedersen.generators("value", 1)[0]
+    points, own = generators.generators("vector", statement.padded), generators.generators("wide", norm_proof.WIDE)
+    hide, unit = generators.blind(), generators.generators("value", 1)[0]
     first, blind, wide_blind, square_blind, second = drawn(SOURCE.bytes(5 * 48))
     wide = encoded(hide * first)
     transcript = statement.begin().said("wide", wide)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacit.core.values import PlanError, ProtocolError
-from tacit.privacy.proofs import group, norm_bound, norm_proof, pedersen, projection
+from tacit.privacy.proofs import generators, group, norm_bound, norm_proof, pedersen, projection
 from tacit.privacy.proofs.errors import ProofError
 from tacit.privacy.proofs.four_squares import four_squares
 from tacit.privacy.proofs.norm_bound import Statement, argue, prove, verify
@@ -109,7 +109,7 @@ def test_huge_numbers_in_the_padding_are_refused_too() -> None:
     huge = wrapping(bound**2 - sum(it * it for it in values))
     plain, factor = stated(vector(values), bound)
     assert plain.padded == 36
-    hidden = group.combined(pedersen.generators("vector", 35)[33:], group.scalars(huge))
+    hidden = group.combined(generators.generators("vector", 35)[33:], group.scalars(huge))
     statement = dataclasses.replace(plain, commitment=pedersen.added([plain.commitment, group.encoded(hidden)]))
     proof = argue(statement, [*values, *huge, 0], [0] * 4, factor, SOURCE).to_bytes()
     with pytest.raises(ProofError):
@@ -120,7 +120,7 @@ def test_a_second_commitment_that_takes_off_what_is_too_much_is_refused(monkeypa
     """W must hold nothing on the generators of x: else C + W could be short where C is long."""
     size, bound = 30, 50
     statement, factor = stated(vector([1000] * size), bound)
-    off = group.combined(pedersen.generators("vector", size), group.scalars([-999] * size))
+    off = group.combined(generators.generators("vector", size), group.scalars([-999] * size))
     calls: list[int] = []
 
     def shifted(points: Any, weights: Any) -> Any:
@@ -242,7 +242,7 @@ def test_sizes_and_bounds_out_of_range_are_refused() -> None:
 def test_an_over_norm_update_of_ten_thousand_values_is_refused_in_ten_seconds_of_prover_and_one_of_verifier() -> None:
     values = np.random.default_rng(0).integers(-(2**20), 2**20, 10_000).astype(np.int32)
     norm = float(np.sqrt(np.sum(values.astype(np.float64) ** 2)))
-    pedersen.generators("vector", 10_240), pedersen.generators("wide", 132)
+    generators.generators("vector", 10_240), generators.generators("wide", 132)
     for bound, true in ((int(norm) + 1, True), (int(norm * 0.99), False)):
         statement, factor = stated(values.view(np.uint32), bound)
         padding = [0] * (statement.padded - len(values))

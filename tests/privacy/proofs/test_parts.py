@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tacit.privacy.proofs
 from tacit.core.values import PlanError, ProtocolError
-from tacit.privacy.proofs import group, inner_product, pedersen, projection
+from tacit.privacy.proofs import generators, group, inner_product, pedersen, projection
 from tacit.privacy.proofs.errors import OpeningError, ProofError
 from tacit.privacy.proofs.four_squares import LIMIT, four_squares
 from tacit.privacy.proofs.transcript import Transcript
@@ -55,7 +55,7 @@ def test_without_the_library_one_clear_error_says_what_to_install(monkeypatch: p
 
 
 def test_points_and_scalars_come_back_from_their_bytes() -> None:
-    point = pedersen.generators("vector", 1)[0]
+    point = generators.generators("vector", 1)[0]
     assert group.decoded(group.encoded(point)) == point
     for value in (0, 1, -1, group.ORDER - 1, 12345):
         assert int(group.read(group.written(group.scalar(value)))) == value % group.ORDER
@@ -64,7 +64,7 @@ def test_points_and_scalars_come_back_from_their_bytes() -> None:
 def test_bytes_that_are_no_point_or_no_canonical_point_are_refused() -> None:
     infinity = bytes([0xC0]) + bytes(47)
     assert group.decoded(infinity) == group.library().G1Point.identity()
-    good = group.encoded(pedersen.blind())
+    good = group.encoded(generators.blind())
     outside = bytes([0x80]) + bytes(46) + bytes([4])  # x = 4: on the curve, but not in the subgroup
     for bad in (b"", good[:-1], good + b"\0", bytes(48), infinity[:-1] + b"\1", bytes([0xE0]) + bytes(47), outside):
         with pytest.raises(ProtocolError):
@@ -79,7 +79,7 @@ def test_a_scalar_that_is_not_below_the_order_is_refused() -> None:
 
 def test_a_multi_exponentiation_of_unequal_lengths_is_refused() -> None:
     with pytest.raises(ValueError, match="2 points"):
-        group.combined(pedersen.generators("vector", 2), group.scalars([1]))
+        group.combined(generators.generators("vector", 2), group.scalars([1]))
 
 
 # --- coins ---
@@ -127,7 +127,7 @@ def test_commitments_to_the_same_vector_under_different_factors_differ(values: l
 
 def test_a_commitment_is_the_sum_that_the_definition_says() -> None:
     values, r = [3, -1, -(2**31), 2**31 - 1], 987654321
-    points = [*pedersen.generators("vector", 4), pedersen.blind()]
+    points = [*generators.generators("vector", 4), generators.blind()]
     slow = group.library().G1Point.identity()
     for value, point in zip([*values, r], points, strict=True):
         slow = slow + point * group.scalar(value)
@@ -135,11 +135,11 @@ def test_a_commitment_is_the_sum_that_the_definition_says() -> None:
 
 
 def test_generators_are_hashes_of_public_text_and_do_not_repeat() -> None:
-    points = [*pedersen.generators("vector", 300), *pedersen.generators("wide", 128), pedersen.blind()]
+    points = [*generators.generators("vector", 300), *generators.generators("wide", 128), generators.blind()]
     assert len({group.encoded(point) for point in points}) == 429
     suite = b"TACIT-PROOFS-V1-with-BLS12381G1_XMD:SHA-256_SSWU_RO_"
     assert points[257] == group.library().G1Point.hash_to_curve(b"vector 257", suite)
-    assert pedersen.generators("vector", 3) == points[:3]
+    assert generators.generators("vector", 3) == points[:3]
 
 
 def test_the_hash_to_the_curve_is_that_of_rfc_9380() -> None:
@@ -259,7 +259,7 @@ def test_squares_of_what_projections_let_through_cannot_reach_the_order() -> Non
 def argued(size: int, seed: int = 0) -> tuple[Any, ...]:
     """(points, vector, form, P, square, product) of a padded length."""
     size = inner_product.padded(size)
-    points = pedersen.generators("vector", size)
+    points = generators.generators("vector", size)
     numbers = group.drawn(random.Random(seed).randbytes(2 * 48 * size))
     vec, u = numbers[:size], numbers[size:]
     return points, vec, u, group.combined(points, vec), group.dot(vec, vec), group.dot(u, vec)
