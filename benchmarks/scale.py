@@ -25,6 +25,7 @@ from tacit.learning.fedavg import FedAvg
 from tacit.learning.sgd import SGD
 from tacit.learning.trainers.fused import Fused
 from tacit.models.matrix_factorisation import MatrixFactorisation
+from tacit.privacy import grid_noise
 from tacit.privacy.randomness import secure
 
 MODEL = MatrixFactorisation(dim=32)
@@ -113,7 +114,7 @@ def noise() -> dict[str, float]:
         began = time.process_time()
         total = Fused().total(local, state.shared, {n: v.copy() for n, v in own.items()}, people, everyone, 0, clip)
         if clip is not None:
-            unflatten(flatten(total) + clip * secure().normal(sum(v.size for v in total.values())), total)
+            unflatten(grid_noise.noisy(flatten(total), clip, 1.0, secure()), total)
         return time.process_time() - began
 
     seconds(None), seconds(0.01)

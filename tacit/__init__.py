@@ -28,6 +28,7 @@ _HOME = {
     "parse_plan": "tacit.federation.vocabulary",
     "run": "tacit.job.api",
     "resume": "tacit.job.api",
+    "Drawing": "tacit.job.budget",
     "verify": "tacit.audit.verify",
 }
 

@@ -41,6 +41,9 @@ _OTHER = {  # keys of a report that are no arms, whatever they hold
     "curves",
     "groups",
     "beyond",
+    "budget",
+    "attacks",
+    "tradeoff",
 }
 
 
@@ -93,7 +96,7 @@ def figures_of(part: Mapping[str, Any]) -> dict[str, Figure]:
 
 def arm_name(key: str) -> str:
     """A training's name as a heading."""
-    return _NAMES.get(key) or key.replace("_", " ")
+    return _NAMES.get(key) or (key[:1].upper() + key[1:]).replace("_", " ")
 
 
 def headline(found: Sequence[Arm]) -> str | None:

@@ -31,8 +31,11 @@ def attacks_panel(report: Mapping[str, Any]) -> AttacksPart | None:
     names = list(dict.fromkeys(name for row in rows for name in _part(row.get("cells"))))
     shown = [(_question(row), tuple(_cell(_part(row.get("cells")).get(name)) for name in names)) for row in rows]
     refused = [f"{_question(row)} Not tried: {row['refused']}." for row in rows if isinstance(row.get("refused"), str)]
+    for row in rows:
+        for why, untried in _by_reason(row).items():
+            refused.append(f"{_question(row)} Not tried against {', '.join(untried)}: {why.removesuffix('.')}.")
     shown = [line for line, row in zip(shown, rows, strict=True) if row.get("cells")]
-    head = tuple((name.capitalize(), "") for name in names)
+    head = tuple((f"{name[:1].upper()}{name[1:]}", "") for name in names)
     words = [part.get("definition"), part.get("simulated")]
     caption = " ".join(f"{w[:1].upper()}{w[1:].removesuffix('.')}." for w in words if isinstance(w, str) and w)
     if shown:
@@ -57,9 +60,8 @@ def page(attacks: Mapping[str, Any]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<section>\n"
-        + "\n".join(body)
-        + "\n</section>\n</main>\n</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        '<main class="broad">\n<section>\n' + "\n".join(body) + "\n</section>\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -67,12 +69,16 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name, _ in table.head)
     lines = [
         f'<tr><th scope="row">{html.escape(name)}</th>'
-        + "".join(f"<td>{html.escape(figure)}<small>{html.escape(small)}</small></td>" for figure, small in cells)
+        + "".join(
+            f'<td data-name="{html.escape(column)}">{html.escape(figure)}<small>{html.escape(small)}</small></td>'
+            for (column, _), (figure, small) in zip(table.head, cells, strict=True)
+        )
         + "</tr>"
         for name, cells in table.rows
     ]
     return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">{html.escape(table.corner)}</th>{head}</tr></thead>'
+        f'<div class="scroll stack attacks"><table><thead><tr><th scope="col">{html.escape(table.corner)}</th>{head}'
+        "</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -86,6 +92,14 @@ def _question(row: Mapping[str, Any]) -> str:
     return f"{row.get('question', '')}{at}"
 
 
+def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Why protections could not be tried -> their names."""
+    out: dict[str, list[str]] = {}
+    for name, why in _part(row.get("untried")).items():
+        out.setdefault(str(why), []).append(str(name))
+    return out
+
+
 def _cell(cell: Any) -> Cell:
     if not isinstance(cell, Mapping):
         return NONE, ""
@@ -97,12 +111,17 @@ def _cell(cell: Any) -> Cell:
 
 def _audit(part: Mapping[str, Any]) -> str:
     audit = _part(part.get("audit"))
+    if isinstance(audit.get("refused"), str):
+        return f"No canary audit: {audit['refused'].removesuffix('.')}."
     if number(audit.get("bound")) is None or number(audit.get("claimed")) is None:
         return ""
     verdict = "The claim holds." if audit.get("holds") is True else "THE CLAIM DOES NOT HOLD."
+    name = f" {audit['training']!r}" if isinstance(audit.get("training"), str) else ""
+    rounds, of = audit.get("rounds"), audit.get("of_rounds")
+    some = f"{rounds} of its {of} rounds" if of not in (None, rounds) else f"{rounds} round{'' if rounds == 1 else 's'}"
     return (
-        f"Canary audit: {audit.get('joined')} of {audit.get('canaries')} canary clients joined a re-simulated training "
-        f"of {audit.get('rounds')} rounds with {audit.get('clients')} clients. It claims ε = "
+        f"Canary audit: {audit.get('joined')} of {audit.get('canaries')} canary clients joined a re-simulated training"
+        f"{name} of {some} with {audit.get('clients')} clients. It claims ε = "
         f"{epsilon(audit['claimed'])} at δ = {scientific(audit.get('delta'))}; what canaries showed proves ε ≥ "
         f"{epsilon(audit['bound'])} at {share(audit.get('confidence'))} confidence. {verdict}"
     )

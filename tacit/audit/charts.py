@@ -80,6 +80,15 @@ def both(draw: Callable[[int], Markup], legend: str = "") -> Markup:
     return Markup('<div class="wide">{}</div><div class="narrow">{}{}</div>').format(draw(WIDE), legend, draw(NARROW))
 
 
+def legend(items: Sequence[tuple[str, str, bool]]) -> Markup:
+    """A list of (name, style, whether it was measured point by point)."""
+    drawn = [
+        tag("li", tag("svg", swatch(style, 1, 6, dot), viewBox="0 0 20 12", aria_hidden="true"), text)
+        for text, style, dot in items
+    ]
+    return tag("ul", *drawn, class_="legend")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
     """Lines by round with shaded intervals, dashed levels, and a last column of final figures."""
@@ -134,11 +143,7 @@ class Lines:
 
     def _legend(self) -> Markup:
         items = [(s.name, s.style, True) for s in self.series] + [(v.name, v.style, False) for v in self.levels]
-        drawn = [
-            tag("li", tag("svg", swatch(style, 1, 6, dot), viewBox="0 0 20 12", aria_hidden="true"), text)
-            for text, style, dot in items
-        ]
-        return tag("ul", *drawn, class_="legend")
+        return legend(items)
 
     def _tips(self, x: Scale, y: Scale, left: float, right: float, top: float, bottom: float) -> Markup:
         at: dict[float, list[tuple[Series, Point]]] = {}

@@ -8,11 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tacit.audit.arms import METRICS, Arm, Figure
+from tacit.audit.arms import METRICS, Arm, Figure, arm_name
 from tacit.audit.charts import Bars, Dots, Level, Lines, Point, Row, Series, reach
 from tacit.audit.tables import Table, group_rows, plain
 from tacit.audit.typeset import count, epsilon, number, share, size, span
 
+MOST_LINES = 6  # of traffic in one chart: more are told apart as bars
 _GROUPS = {"activity": "Activity", "gender": "Gender", "age_band": "Age band"}
 
 
@@ -86,7 +87,7 @@ def epsilon_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | No
     series = [
         Series(arm.name, arm.style, points) for arm in found if (points := _points(curves.get(arm.key, []), "epsilon"))
     ]
-    if not series:
+    if not any(len(one.points) > 1 for one in series):  # a single round draws no line: the statement says it all
         return None
     chart = Lines(
         name="epsilon",
@@ -99,8 +100,18 @@ def epsilon_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | No
     ).svg()
     keys = {arm.name: arm.key for arm in found}
     rows = _by_round({one.name: curves[keys[one.name]] for one in series}, "epsilon", epsilon)
-    caption = "ε spent up to and including each round."
+    caption = "ε spent up to and including each round" + (
+        f", per {listed(units)}." if (units := _units(report)) else "."
+    )
     return Panel("Privacy spent", caption, chart, rows)
+
+
+def _units(report: Mapping[str, Any]) -> list[str]:
+    """Whose presence the report's statements speak of."""
+    privacy = report.get("privacy")
+    others = privacy.get("other_units") if isinstance(privacy, Mapping) else None
+    found = [privacy, *(others if isinstance(others, list | tuple) else ())]
+    return [part["unit"] for part in found if isinstance(part, Mapping) and isinstance(part.get("unit"), str)]
 
 
 def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None:
@@ -110,7 +121,7 @@ def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None
     series: list[Series] = []
     head, columns = ["Round"], []
     for key, rows in curves.items():
-        name, style = styles.get(key, (key, "k6"))
+        name, style = styles.get(key, (arm_name(key), "k6"))
         for field, way in ways:
             if points := _points(rows, field):
                 series.append(Series(f"{name}, {way}", f"{style} {field}", points))
@@ -119,6 +130,8 @@ def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None
     if not series:
         return None
     steady = all(p.y == one.points[0].y for one in series for p in one.points)
+    every = sorted({x for column in columns for x in column})
+    by_round = plain(head, [[count(x), *(column.get(x, "") for column in columns)] for x in every])
     description = "; ".join(f"{one.name}: {size(one.points[-1].y)} in the last round" for one in series)
     title = "Bytes per client and round"
     if steady:
@@ -126,13 +139,19 @@ def bytes_panel(report: Mapping[str, Any], found: Sequence[Arm]) -> Panel | None
         chart = Bars(name="bytes", title=title, description=description, rows=bars, say=size).svg()
         caption = "What one client sends and receives in one round that it takes part in; the same in every round."
         table = plain(["Message", "Bytes"], [[row.name, size(row.value)] for row in bars])
+    elif len(series) > MOST_LINES:
+        bars = tuple(Row(one.name, one.style, sum(p.y for p in one.points)) for one in series)
+        title = "Bytes per client and training"
+        description = "; ".join(f"{row.name}: {size(row.value)}" for row in bars)
+        chart = Bars(name="bytes", title=title, description=description, rows=bars, say=size).svg()
+        caption = "What one client that takes part in every round sends and receives in a whole training."
+        table = by_round
     else:
         chart = Lines(
             name="bytes", title=title, description=description, series=tuple(series), say=size, tick=size, zero=True
         ).svg()
         caption = "What one client sends and receives in one round that it takes part in."
-        every = sorted({x for column in columns for x in column})
-        table = plain(head, [[count(x), *(column.get(x, "") for column in columns)] for x in every])
+        table = by_round
     return Panel("Traffic", caption, chart, table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from tacit.audit.arms import METRICS, Arm, arms, headline
 from tacit.audit.attacks_panel import attacks_panel
+from tacit.audit.budget_panel import budget_panel, command
 from tacit.audit.charts import Row, reach, strip, tell
-from tacit.audit.panels import bytes_panel, epsilon_panel, group_panels, listed, quality_panel
+from tacit.audit.panels import bytes_panel, curves_of, epsilon_panel, group_panels, listed, quality_panel
 from tacit.audit.tables import beyond_table, classification_table, metrics_table
 from tacit.audit.tradeoff import tradeoff_panel
 from tacit.audit.typeset import clean, count, duration, epsilon, number, scientific, share, size, span
@@ -61,16 +62,18 @@ def render(report: Mapping[str, Any]) -> str:
         metric=METRICS[metric] if metric else None,
         assurances=assurance_tiles(report),
         left=left_the_house(report),
-        sent=[_named(line, [arm.key for arm in found]) for line in _strings(report.get("sent"))],
+        sent=[_named(line, [*(arm.key for arm in found), *curves_of(report)]) for line in _strings(report.get("sent"))],
         quality=quality_panel(report, found, metric) if metric else None,
         epsilon=epsilon_panel(report, found),
-        statement=privacy_facts(report),
+        statements=statements(report),
         traffic=bytes_panel(report, found),
         groups=group_panels(report, found, metric) if metric else [],
         group_arm=next((a.name for a in found if metric in a.figures), "") if metric else "",
         metrics=metrics_table(found, report),
         classification=classification_table(report),
         beyond=beyond_table(report),
+        budget=budget_panel(report),
+        budget_command=command(report),
         attacks=attacks_panel(report),
         tradeoff=tradeoff_panel(report),
         notes=_strings(report.get("notes")),
@@ -136,10 +139,12 @@ def assurance_tiles(report: Mapping[str, Any]) -> list[Tile]:
         small = [f"at δ = {scientific(privacy['delta'])}"] if _has(privacy, "delta") else []
         small += [f"per {unit}"] if (unit := _text(privacy.get("unit"))) else []
         small += [relation] if (relation := _text(privacy.get("neighbouring"))) else []
+        small += [f"and ε {epsilon(p['epsilon'])} per {p.get('unit')}" for p in _other_units(privacy)]
         alarm = "simulated noise: protects nobody" if privacy.get("simulation") is True else ""
         out.append(Tile("Privacy spent", f"ε {epsilon(privacy['epsilon'])}", tuple(small), alarm=alarm))
     if _has(secure, "clients"):
         small = [f"{count(secure['dropped'])} dropped out"] if _has(secure, "dropped") else []
+        small += [f"{count(secure['proofs'])} proofs checked"] if _has(secure, "proofs") else []
         held = secure.get("exact")
         exact = "sums exact" if held is True else "exactness not checked" if held is None else ""
         alarm = "sums NOT exact" if held is False else ""
@@ -160,27 +165,56 @@ def assurance_tiles(report: Mapping[str, Any]) -> list[Tile]:
 _WAYS = (("bytes_up_per_client", "up"), ("bytes_down_per_client", "down"))
 
 
-def privacy_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The whole privacy statement, in (name, words)."""
+def statements(report: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Whole privacy statements, in (whose, [(name, words)]): of all trainings together, then of each."""
     privacy = _part(report, "privacy")
+    out: list[tuple[str, list[tuple[str, str]]]] = []
+    for whole in (privacy, *_other_units(privacy)):
+        parts = whole.get("parts")
+        single = [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list | tuple) else []
+        if single:
+            out.append((f"Together, per {whole.get('unit')}", _facts(whole, _TOGETHER)))
+        out += [(f"Training “{part.get('training')}”", _facts(part, _ALONE)) for part in single or [whole]]
+    if len(out) > 1:  # each has its training for a heading
+        out = [(whose, [fact for fact in facts if fact[0] != "Training"]) for whose, facts in out]
+    return [(whose, facts) for whose, facts in out if facts]
+
+
+def _other_units(privacy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = privacy.get("other_units")
+    given = found if isinstance(found, list | tuple) else []
+    return [part for part in given if isinstance(part, Mapping) and _has(part, "epsilon")]
+
+
+_TOGETHER = (
+    ("epsilon", "Epsilon", epsilon),
+    ("delta", "Delta", scientific),
+    ("unit", "Unit", None),
+    ("neighbouring", "Neighbours", None),
+    ("epsilon_by_rdp", "Epsilon by RDP", epsilon),
+)
+_ALONE = (
+    ("training", "Training", None),
+    *_TOGETHER[:4],
+    ("mechanism", "Mechanism", None),
+    ("noise_in", "Noise in", None),
+    ("noise_multiplier", "Noise multiplier", count),
+    ("clip_norm", "Clip norm", count),
+    ("sampling", "Sampling", None),
+    ("sampling_rate", "Sampling rate", count),
+    ("accountant", "Accountant", None),
+    *_TOGETHER[4:],
+)
+
+
+def _facts(
+    part: Mapping[str, Any], wanted: Sequence[tuple[str, str, Callable[[Any], str] | None]]
+) -> list[tuple[str, str]]:
     out = []
-    for key, name, say in (
-        ("training", "Training", _text),
-        ("epsilon", "Epsilon", epsilon),
-        ("delta", "Delta", scientific),
-        ("unit", "Unit", _text),
-        ("neighbouring", "Neighbours", _text),
-        ("mechanism", "Mechanism", _text),
-        ("noise_multiplier", "Noise multiplier", count),
-        ("clip_norm", "Clip norm", count),
-        ("sampling", "Sampling", _text),
-        ("sampling_rate", "Sampling rate", count),
-        ("accountant", "Accountant", _text),
-        ("epsilon_by_rdp", "Epsilon by RDP", epsilon),
-    ):
-        value = privacy.get(key)
-        if _text(value) if say is _text else number(value) is not None:
-            out.append((name, say(value)))
+    for key, name, say in wanted:
+        value = part.get(key)
+        if _text(value) if say is None else number(value) is not None:
+            out.append((name, _text(value) if say is None else say(value)))
     return out
 
 
@@ -202,9 +236,11 @@ def left_the_house(report: Mapping[str, Any]) -> list[str]:
     which = f" of the training “{name}”" if (name := _text(privacy.get("training"))) else ""
     if privacy:
         unit = _text(privacy.get("unit")) or "client"
+        where = _text(privacy.get("noise_in")) or "the sum"
+        told = f" It holds against {whom}." if (whom := _text(privacy.get("against"))) else ""
         out.append(
-            f"Noise was added to the sums{which}, so that what comes out hardly depends on any one {unit}: the smaller "
-            "ε, the less."
+            f"Noise was added to {where}{which}, so that what comes out hardly depends on any one {unit}: the smaller "
+            f"ε, the less.{told}"
         )
         if privacy.get("simulation") is True:
             out.append("In this run that noise was simulated: whoever holds the plan can take it off again.")

@@ -24,6 +24,7 @@ from tacit.data.split import leave_one_out
 from tacit.evaluation import leak
 from tacit.federation.vocabulary import parse_plan, read_plan
 from tacit.job.budget import Drawing
+from tacit.job.promise import promises
 from tacit.job.result import Result
 from tacit.job.run import run_job
 from tacit.job.task import load
@@ -57,7 +58,8 @@ def run_command(arguments: argparse.Namespace) -> int:
             return _demo(arguments)
         case "plan":
             plan = plan_of(arguments.plan)
-            print(f"# digest {plan.digest()}\n{plan.toml()}", end="")
+            told = "".join(f"# {line}\n" for line in promises(plan))
+            print(f"# digest {plan.digest()}\n{told}{plan.toml()}", end="")
             return 0
         case "data":
             return _get(arguments) if arguments.action == "get" else _show(arguments)

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
     plan = commands_of.add_parser(
         "plan",
-        help="show, check and hash a plan",
+        help="show, check and hash a plan, and say what it will spend",
         formatter_class=raw,
         epilog=_examples("tacit plan movielens-100k", "tacit plan examples/own-interactions.toml"),
     )

@@ -43,9 +43,9 @@ class Progress:
         if record["dropped"]:
             live.append(f"{record['dropped']} dropped")
         if "hr@10" in record:
-            live.append(f"HR@10 {record['hr@10']:.3f} on validation")
+            live.append(f"HR@10 {record['hr@10']:.3f} on {record.get('on', 'validation')}")
         if "epsilon" in record:
-            live.append(f"epsilon {record['epsilon']:.2f}")
+            live.append(f"epsilon {record['epsilon']:.2f} per {record.get('unit', 'customer')}")
         if step.training not in self._tasks:
             self._tasks[step.training] = self._bars.add_task(step.training, total=step.rounds, live="")
         self._bars.update(self._tasks[step.training], completed=record["number"], live=", ".join(live))

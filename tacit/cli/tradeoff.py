@@ -31,7 +31,8 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Trains the plan's private recommender at several epsilons, each with several draws of the noise,\n"
         "and prints HR@10 with its interval over customers. Every figure is of the test items: nothing is chosen by it."
-        "\nThe noise is drawn from numbered seeds: a measurement, not a release.",
+        "\nThe noise is drawn from numbered seeds: an experiment on the rows, no release, and no budget pays for it.\n"
+        "A plan with `tradeoff = [0.5, 1.0, ...]` beside a training has the same curve in the report of `tacit run`.",
         epilog=EXAMPLES,
     )
     command.add_argument("plan", nargs="?", default="storefront", help="a built-in plan, or a TOML file")
@@ -57,12 +58,14 @@ def run(arguments: argparse.Namespace, plan: Plan) -> int:
     if not isinstance(data, Interactions):
         raise PlanError(f"{arguments.plan} is no plan on interactions")
     found: dict[str, Any] = {}
-    if not arguments.json:
-        print(f"{'epsilon':>8}  {'HR@10':>6}  {'95 % over customers':<20}  {'NDCG@10':>7}  over the noise")
+    head = f"{'epsilon':>8}  {'HR@10':>6}  {'95 % over customers':<20}  {'NDCG@10':>7}  over the noise"
     for item in tradeoff(plan, data, arguments.epsilons, arguments.seeds):
         if isinstance(item, Tradeoff):
             found = item.report()
         elif not arguments.json:
+            if head:
+                print(head)
+                head = ""
             print(
                 f"{item['epsilon']:>8g}  {item['hr@10']:>6.4f}  [{item['low']:.4f}, {item['high']:.4f}]"
                 f"{'':<4}  {item['ndcg@10']:>7.4f}  {' '.join(f'{value:.4f}' for value in item['runs'])}",

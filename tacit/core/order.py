@@ -24,10 +24,15 @@ def refuses(transforms: Sequence[Transform], secure: bool) -> str | None:
                 "of its history. Put a secure_sum beside it, use LowRank or RandomK, or accept it by "
                 "reveals_support = true."
             )
-        if transform.noisy and not transform.per_client and later:
+        if transform.noisy and transform.bound is not None and later:
             return (
                 f"{later[0]!r} stands after {transform!r}: its decoding would stretch what that has bounded, so the "
                 "noise would be too small. Compress first, put the noise last in `protect`."
+            )
+        if transform.noisy and hasattr(transform, "grid") and index + 1 < len(transforms):
+            return (
+                f"{transform!r} adds its noise in steps of the grid that contributions were rounded to, which "
+                f"{transforms[index + 1]!r} would take them off: put it last in `protect`."
             )
         if isinstance(transform, Remembering) and before:
             return f"{transform!r} remembers whole contributions: it must stand before {before[0]!r} in `protect`"

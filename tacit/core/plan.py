@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from tacit.core.order import refuses
 from tacit.core.protocols import (
     Aggregator,
     Algorithm,
+    Choice,
     Model,
     Partition,
     SecureSum,
@@ -21,7 +23,7 @@ from tacit.core.protocols import (
 from tacit.core.toml import dumps
 from tacit.core.values import PlanError
 
-SAMPLING = ("fixed", "poisson")
+SAMPLING = ("fixed", "poisson", "cyclic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Plan:
     algorithm: Algorithm
     rounds: int = 10
     cohort: int = 0  # expected clients per round; 0 = all of them
-    sampling: str = "fixed"  # "fixed" size or "poisson": every client joins by its own coin
+    sampling: str = "fixed"  # "fixed" size, "poisson": every client by its own coin, or "cyclic": in turn
     protect: tuple[Transform, ...] = ()  # clients encode in order, the server decodes in reverse order
     aggregator: Aggregator | None = None  # None = the sum
     secure_sum: SecureSum | None = None  # None = the server sees each node's sum
@@ -55,6 +57,8 @@ class Plan:
     draws: int = 5  # draws of 99 evaluation negatives, whose metrics are averaged
     folds: int = 0  # tabular data without a published split: cross-validation folds; 0 = one hold-out
     baselines: tuple[Model, ...] = ()  # models to show beside it, learned without protection
+    tradeoff: tuple[float, ...] = ()  # epsilons to train it at as well, in simulation: quality by epsilon in the report
+    choose: Choice | None = None  # name the best of the trainings with noise by validation items, paid from the budget
     also: tuple[Plan, ...] = ()  # further trainings on the same data, each named
 
     def __post_init__(self) -> None:
@@ -69,6 +73,23 @@ class Plan:
                 raise PlanError(f"{other.name!r} stands under `also`, so it cannot have an `also` of its own")
             if (other.data, other.clients) != (self.data, self.clients):
                 raise PlanError(f"{other.name!r} must use the data and clients of {self.name!r}, so that they compare")
+        if self.choose is not None:
+            self._check_choice()
+
+    def _check_choice(self) -> None:
+        if len(self.candidates) < 2:
+            raise PlanError(
+                f"{self.choose!r} names one of several trainings with noise, and the plan has {len(self.candidates)}: "
+                "put others under `also`, or leave `choose` out"
+            )
+        for each in self.candidates:
+            if not each.validation or not hasattr(each.model, "scores") or hasattr(each.model, "probabilities"):
+                raise PlanError(
+                    f"{self.choose!r} compares rankings of validation items, and {each.name!r} has none: it needs a "
+                    "model that ranks items, and validation = true"
+                )
+            if each.split_seed != self.split_seed:
+                raise PlanError(f"{each.name!r} holds out other items than {self.name!r}: give them one split_seed")
 
     def _check_numbers(self) -> None:
         if self.rounds < 1:
@@ -79,6 +100,8 @@ class Plan:
             raise PlanError(f"sampling must be one of {SAMPLING}, got {self.sampling!r}")
         if self.sampling == "poisson" and self.cohort == 0:
             raise PlanError("Poisson sampling needs cohort = the expected number of clients per round, got 0")
+        if self.sampling == "cyclic" and self.cohort == 0:
+            raise PlanError("cyclic cohorts need cohort = the largest number of clients per round, got 0")
         if not 0.0 <= self.dropout < 1.0:
             raise PlanError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.secure_between not in ("clients", "nodes"):
@@ -89,6 +112,8 @@ class Plan:
             raise PlanError(f"draws must be at least 1 and folds 0 or at least 2, got {self.draws} and {self.folds}")
         if self.select not in ("last", "best"):
             raise PlanError(f"select must be 'last' or 'best', got {self.select!r}")
+        if not all(0.0 < epsilon < math.inf for epsilon in self.tradeoff):
+            raise PlanError(f"tradeoff must list epsilons above 0, got {list(self.tradeoff)}")
 
     def _check_parts(self) -> None:
         if self.model.serves != self.data.gives:
@@ -154,6 +179,12 @@ class Plan:
                     f"{transform!r} has every client add a share of the noise, which hides nobody before the shares "
                     "are added: put a secure_sum beside it"
                 )
+            clip, mine = getattr(self.algorithm, "example_clip", None), float(getattr(transform, "clip_norm", 0.0))
+            if getattr(transform, "unit", None) == "example" and (clip is None or clip > mine):
+                raise PlanError(
+                    f"{transform!r} protects single examples, so the algorithm must clip each of them to clip_norm: "
+                    f"{self.algorithm!r} clips them to {clip}. Use ExampleSGD, or examples = 0 to protect clients."
+                )
             if isinstance(transform, Shared) and index + 1 < len(self.protect):
                 raise PlanError(f"{transform!r} adds its noise to what is summed: it must be the last of `protect`")
         if (why := refuses(self.protect, self.secure_sum is not None)) is not None:
@@ -164,11 +195,21 @@ class Plan:
                 f"noise is shared out so that {survive} survivors bring enough of it, but the secure sum opens from "
                 f"{self.minimum} on: raise its minimum to {survive}"
             )
+        provable = getattr(self.secure_sum, "refuses", None)
+        if provable is not None and (why := provable(self.protect)) is not None:
+            raise PlanError(why)
         if self.per_client and self.secure_sum is not None and self.secure_between == "nodes":
             raise PlanError(
                 f"{next(t for t in self.protect if t.per_client)!r} encodes each client's own contribution, but "
                 "secure_between = 'nodes' adds clients up first: set it to 'clients'"
             )
+        how = self.sampling if self.cohort else "all"
+        for transform in noisy:
+            if how not in (known := getattr(transform, "cohorts", ("all", "fixed", "poisson"))):
+                raise PlanError(
+                    f"{transform!r} is not accounted for {how} cohorts, only for {' and '.join(known)}: change "
+                    "`sampling` (all: cohort = 0), or take MatrixGaussian for cyclic cohorts and Gaussian for others"
+                )
         if len(noisy) > 1:
             raise PlanError("one plan may hold one noise mechanism; split other releases into trainings of their own")
         if self.select == "best" and not hasattr(self.model, "scores"):
@@ -208,6 +249,11 @@ class Plan:
     def per_client(self) -> bool:
         """Whether every client's contribution must be encoded before any are added."""
         return any(transform.per_client for transform in self.protect)
+
+    @property
+    def candidates(self) -> tuple[Plan, ...]:
+        """The trainings that `choose` chooses from: those with noise."""
+        return tuple(each for each in (self, *self.also) if each.noise is not None)
 
     @property
     def noise(self) -> Transform | None:

@@ -184,6 +184,17 @@ class Adaptive(Protocol):
     def start(self) -> Params: ...  # before the first round
     def follow(self, total: Vector, turn: Turn) -> Params: ...  # after a round, from the sum that it then decodes
 
+    # or, where it is `noisy`, from what it has decoded: never from a sum without noise
+
+
+@runtime_checkable
+class Correlated(Protocol):
+    """Noise that hangs together over rounds: the server keeps what it needs of earlier noise, and tells nobody."""
+
+    def decode_with(self, total: Vector, hidden: Params, turn: Turn, source: Randomness) -> tuple[Vector, Params]: ...
+
+    # hidden {} before the first round; in checkpoints only, never in a request, ledger or report
+
 
 @runtime_checkable
 class Remembering(Protocol):
@@ -200,6 +211,15 @@ class Shared(Protocol):
 
     def headroom(self, turn: Turn, step: float) -> float: ...  # largest noise of the sum that integers must hold
     def share(self, size: int, step: float, turn: Turn, source: Randomness) -> Array: ...  # (size,) int64, in steps
+
+
+class Choice(Protocol):
+    """Names one of a plan's trainings by how many customers' validation items each hits, at a cost of its own."""
+
+    @property
+    def epsilon(self) -> float: ...
+    def pick(self, hits: Array, source: Randomness) -> int: ...  # (n,) whole numbers -> a place
+    def event(self) -> Event: ...
 
 
 class Source(Protocol):
@@ -245,3 +265,5 @@ class SecureSum(Protocol):
     @property
     def minimum(self) -> int: ...  # fewest contributions that may be opened together; 0 = 20 clients or 3 nodes
     def parties(self, cohort: Sequence[Address]) -> Any: ...
+
+    # one that proves something of contributions also has refuses(protect) -> str | None: why it cannot, or None

@@ -7,7 +7,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar
 
 import tomli_w
@@ -15,6 +15,7 @@ import tomli_w
 from tacit.core.values import PlanError
 
 T = TypeVar("T")
+_OWN = ("baselines", "tradeoff", "choose")  # of one training alone: further trainings do not inherit them
 Vocabulary = Mapping[str, Mapping[str, type]]  # field name of the plan -> kind -> class
 
 
@@ -39,7 +40,7 @@ def _table(value: Any, top: bool = False) -> dict[str, Any]:
 
 def _difference(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """What a further training changes; `false` switches off what the plan has and the training has not."""
-    theirs = {key: entry for key, entry in theirs.items() if key != "baselines"}  # these are not inherited
+    theirs = {key: entry for key, entry in theirs.items() if key not in _OWN}
     changed = {key: entry for key, entry in mine.items() if theirs.get(key) != entry}
     return changed | {key: False for key in theirs if key not in mine}
 
@@ -65,12 +66,12 @@ def loads(text: str, cls: type[T], vocabulary: Vocabulary, where: str = "plan") 
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{where} is not valid TOML: {error}") from None
     also = table.pop("also", [])
-    plan = _build(table, cls, vocabulary, where)
     if not also:
-        return typing.cast(T, plan)
+        return typing.cast(T, _build(table, cls, vocabulary, where))
     if not isinstance(also, list) or not all(isinstance(part, dict) for part in also):
         raise PlanError(f"{where}: also must be a list of tables, written [[also]]")
-    inherited = {key: entry for key, entry in table.items() if key != "baselines"}
+    inherited = {key: entry for key, entry in table.items() if key not in _OWN}
+    _build(inherited, cls, vocabulary, where)  # what is wrong with it is wrong here, not in those that inherit it
     known = {item.name: type(item.default) for item in fields(typing.cast(Any, cls))}
     others = []
     for number, part in enumerate(also):
@@ -78,16 +79,18 @@ def loads(text: str, cls: type[T], vocabulary: Vocabulary, where: str = "plan") 
             key: entry for key, entry in {**inherited, **part}.items() if entry is not False or known.get(key) is bool
         }
         others.append(_build(merged, cls, vocabulary, f"{where}: also[{number}]"))
-    return typing.cast(T, replace(typing.cast(Any, plan), also=tuple(others)))
+    return typing.cast(T, _build(table, cls, vocabulary, where, tuple(others)))
 
 
-def _build(table: Mapping[str, Any], cls: type[Any], vocabulary: Vocabulary, where: str) -> Any:
+def _build(
+    table: Mapping[str, Any], cls: type[Any], vocabulary: Vocabulary, where: str, also: tuple[Any, ...] = ()
+) -> Any:
     known: dict[str, Field[Any]] = {item.name: item for item in fields(cls)}
     for key in table:
         if key not in known:
             raise PlanError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
     hints = typing.get_type_hints(cls)
-    arguments = {}
+    arguments: dict[str, Any] = {"also": also} if also else {}
     for name, item in known.items():
         if name in table:
             arguments[name] = _value(table[name], hints[name], name, vocabulary, f"{where}: {name}")
@@ -102,7 +105,7 @@ def _build(table: Mapping[str, Any], cls: type[Any], vocabulary: Vocabulary, whe
 
 
 def _value(entry: Any, hint: Any, name: str, vocabulary: Vocabulary, where: str) -> Any:
-    if name in vocabulary:
+    if name in vocabulary and hint not in (int, float, str, bool):  # a number may have a component's name
         many = typing.get_origin(hint) is tuple
         if many != isinstance(entry, list):
             raise PlanError(f"{where} must be {'a list of components' if many else 'one component'}, got {entry!r}")

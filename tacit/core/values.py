@@ -146,7 +146,7 @@ class State:
     """What the server keeps between rounds; saved in every checkpoint."""
 
     shared: Params  # the global model: what is broadcast
-    server: Params = field(default_factory=dict)  # moments and counters of the server's optimiser
+    server: Params = field(default_factory=dict, repr=False)  # moments of its optimiser; what it tells nobody
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +160,7 @@ class Turn:
     parties: int = 1  # of a secure sum: clients, or nodes that speak for several
     seed: int = 0  # fresh in each round, the same for server and clients: for shared bases, sketches, sets of places
     told: Params = field(default_factory=dict)  # the transform's own public state, broadcast with the model
+    separation: int = 1  # rounds from one participation of a client to its next: more than 1 in cyclic cohorts only
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +188,4 @@ class Round:
     seconds: float
     sum_digest: str = ""  # SHA-256 of the integers that the secure sum opened, in hex; empty without one
     notes: tuple[str, ...] = ()  # why parties were left out, or the whole round
+    proofs: int = 0  # of contributions, that were checked; 0 also where nobody may learn how many took part

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.protocols import Classifier, LossModel, Recommender
+from tacit.core.protocols import Classifier, LossModel, Model, Recommender, StatisticsModel
+from tacit.core.values import Array, Params
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.job.assess import Assessment, assess_ranking, assess_rows, probabilities, truth
@@ -29,30 +31,55 @@ class Arm:
     clients: int
 
 
-def measure(parts: list[tuple[Task, Plan, Trained]], data: Interactions | Tabular) -> Arm:
-    """The figures of a training; over the test rows of all its folds, where it has folds."""
+def measure(parts: list[tuple[Task, Plan, Trained]], data: Interactions | Tabular, before: Sequence[Arm] = ()) -> Arm:
+    """The figures of a training; over the test rows of all its folds, where it has folds.
+
+    What the same model learns from pooled rows, and every client alone, is taken from an arm `before` that has it.
+    """
     task, plan, trained = parts[-1]
-    settings = Centralised(rounds=plan.rounds)  # alternating models: as many sweeps as the federated line had
-    model = plan.model
-    local = None
+    model, known = plan.model, next((arm for arm in before if _same_reference(arm.plan, plan)), None)
     if isinstance(model, Recommender) and isinstance(data, Interactions) and task.test_rows is None:
         assessment = assess_ranking(model, trained.shared, trained.own, task, data)
-        shared, own = settings.fit(model, task.train, plan.seed)
-        central = assess_ranking(model, shared, own, task, data)
-    else:
-        rows, pooled, single = [], [], []
-        for task, _, trained in parts:
+        if known is not None:
+            return Arm(plan, trained, assessment, known.central, known.local, len(task.train))
+        shared, own = _pooled(plan, task)
+        return Arm(plan, trained, assessment, assess_ranking(model, shared, own, task, data), None, len(task.train))
+    rows = [_answers(model, trained.shared, trained.own, task) for task, _, trained in parts]
+    asked = [task.groups for task, _, _ in parts] if isinstance(data, Tabular) else None
+    assessment = assess_rows(rows, asked)
+    if known is not None:
+        return Arm(plan, trained, assessment, known.central, known.local, len(task.train))
+    central = assess_rows([_answers(model, *_pooled(plan, task), task) for task, _, _ in parts])
+    single = []
+    for task, _, _ in parts:
+        if isinstance(data, Tabular) and isinstance(model, LossModel) and 1 < len(task.train) <= 32:
             assert task.test_rows is not None
-            owner = task.test_rows.owner()
-            rows.append((truth(task), probabilities(model, trained.shared, trained.own, task), owner))
-            shared, own = settings.fit(model, task.train, plan.seed)
-            pooled.append((truth(task), probabilities(model, shared, own, task), owner))
-            if isinstance(data, Tabular) and isinstance(model, LossModel) and 1 < len(task.train) <= 32:
-                single.append((truth(task), _alone(model, task, plan.seed), owner))
-        asked = [task.groups for task, _, _ in parts] if isinstance(data, Tabular) else None
-        assessment, central = assess_rows(rows, asked), assess_rows(pooled)
-        local = assess_rows(single) if single else None
-    return Arm(plan, trained, assessment, central, local, len(task.train))
+            single.append((truth(task), _alone(model, task, plan.seed), task.test_rows.owner()))
+    return Arm(plan, trained, assessment, central, assess_rows(single) if single else None, len(task.train))
+
+
+def _same_reference(one: Plan, other: Plan) -> bool:
+    """Whether both trainings have the same counterpart: the same model of the same rows, tested on the same."""
+
+    of_rows = one.data.gives == "tabular"  # where models with a loss are fitted to convergence
+
+    def what(plan: Plan) -> tuple[object, ...]:
+        swept = isinstance(plan.model, StatisticsModel) and not (of_rows and isinstance(plan.model, LossModel))
+        tested = (plan.split_seed, plan.validation, plan.draws, plan.folds)
+        return plan.model, plan.rounds if swept else 0, plan.seed, *tested
+
+    return what(one) == what(other)
+
+
+def _pooled(plan: Plan, task: Task) -> tuple[Params, Params]:
+    """(shared, private) parameters from all rows in one place; alternating models get the federated line's sweeps."""
+    return Centralised(rounds=plan.rounds).fit(plan.model, task.train, plan.seed)
+
+
+def _answers(model: Model, shared: Params, own: Params, task: Task) -> tuple[Array, Array, Array]:
+    """(labels, probabilities, owners) of the test rows."""
+    assert task.test_rows is not None
+    return truth(task), probabilities(model, shared, own, task), task.test_rows.owner()
 
 
 def _alone(model: LossModel, task: Task, seed: int) -> np.ndarray[Any, Any]:

@@ -27,9 +27,11 @@ from tacit.learning.contribution import contribution_like
 from tacit.privacy import protection
 from tacit.privacy.budget.account import Account, Entry
 from tacit.privacy.budget.book import Book
+from tacit.privacy.budget.composition import composed
 from tacit.privacy.budget.errors import BudgetError
 from tacit.privacy.budget.location import at
 from tacit.privacy.calibrate import calibrate, sampling_of
+from tacit.privacy.unit import noisy_steps, unit_of
 
 FILE = Path("state") / "budget.json"  # in the run folder: which budget a resumed run goes on drawing from
 
@@ -80,7 +82,12 @@ class Meter:
     def charge(self, plan: Plan, name: str, number: int, events: Counter[Event], planned: Counter[Event]) -> Entry:
         """Charge a round before it begins."""
         reference = f"{self.run}/{name}/{number}"
-        return self.book.charge(self.account, reference, events, self.run, planned, unchanged=_repeats(plan))
+        return self.book.charge(self.account, reference, events, self.run, planned, unchanged=plan.simulation)
+
+    def begun(self, name: str) -> set[int]:
+        """Rounds of a training that are charged already, so that to charge them once more is to repeat them."""
+        known = (entry.reference.removeprefix(f"{self.run}/").rsplit("/", 1) for entry in self.charges())
+        return {int(number) for training, number in known if training == name}
 
     def told(self, entry: Entry) -> tuple[str, dict[str, Any]]:
         """(identity, entry) of a charge for the run's ledger."""
@@ -97,16 +104,24 @@ class Meter:
         return [entry for entry in self.book.history(self.account, self.run) if entry.kind == "charge"]
 
     def summary(self) -> dict[str, Any]:
-        """What the report says of the budget."""
+        """What the report says of the budget. Epsilons compose: this run's share is what it added to the others'."""
         standing, charges = self.book.standing(self.account), self.charges()
-        terms = asdict(standing.allowance)
+        terms, mine = asdict(standing.allowance), Counter[Event]()
+        for entry in charges:
+            mine.update(entry.charged)
+        before = composed(standing.charged - mine, standing.allowance).epsilon
         return terms | {
             "holder": self.account.holder,
             "purpose": self.account.purpose,
             "spent": standing.spent.epsilon,
+            "others": before,
+            "this_run": max(0.0, standing.spent.epsilon - before),
+            "reserved": max(0.0, standing.taken.epsilon - standing.spent.epsilon),
             "left": standing.left,
             "charges": len(charges),
             "repeated": sum(entry.attempt > 1 for entry in charges),
+            "reservation": self.run,
+            "entries": [charges[0].number, charges[-1].number] if charges else [],
         }
 
     def note(self, facts: Mapping[str, Any]) -> str:
@@ -174,12 +189,16 @@ def metered(
     nodes = engine.nodes()
     clients = sum(nodes.values())
     parties = len(nodes) if plan.secure_between == "nodes" else plan.cohort or clients
+    again = set() if plan.simulation else meter.begun(name)
     for number in range(1 if after is None else after.number + 1, plan.rounds + 1):
         values = size(contribution_like(plan, broadcast(plan.model, state.shared), schema, number))
         told = protection.unpacked(plan, state.server)
         own, events = _own(plan), _events(plan, number, values, clients, parties, told)
         planned = _events(plan, number, 0, clients, parties, protection.start(plan))
-        charges = [meter.charge(plan, name, number, own + events, own + planned)]
+        drawn = events
+        if number in again:  # in full: what it adds to rounds before says nothing of a second release
+            drawn = _events(plan, number, values, clients, parties, told, again=True)
+        charges = [meter.charge(plan, name, number, own + drawn, own + planned)]
         done = next(rounds)
         if (found := _costly(done.events)) != events:  # nobody has seen the round yet: charge what it did draw, too
             charges.append(meter.charge(plan, name, number, found, Counter()))
@@ -192,12 +211,18 @@ def _steps(plan: Plan, unit: str, clients: int) -> list[Counter[Event]]:
     trainings = (plan, *plan.also)
     steps = [Counter[Event]() for _ in range(max(each.rounds for each in trainings))]
     for each in trainings:
-        if each.noise is None and not _own(each):
+        if each.tradeoff:
+            raise BudgetError(
+                f"{each.name!r} asks for quality by epsilon, which trains it at {len(each.tradeoff)} epsilons and once "
+                "without noise: an experiment, which no budget pays for. Leave out `tradeoff`, or run it without a "
+                "budget on data that need none"
+            )
+        if each.noise is None and noisy_steps(each) is None:
             raise BudgetError(
                 f"the training {each.name!r} adds no noise, so that no epsilon is enough for it: give it a noise "
                 "mechanism, leave it out of the plan, or run it without a budget on data that need none"
             )
-        if (mine := _unit(each)) != unit:
+        if (mine := unit_of(each)) != unit:
             raise BudgetError(f"the budget counts what is learned of one {unit}, and {each.name!r} hides one {mine}")
         if each.cohort and not clients:
             raise BudgetError(
@@ -207,37 +232,29 @@ def _steps(plan: Plan, unit: str, clients: int) -> list[Counter[Event]]:
         ready = calibrate(each, max(clients, 1))
         parties = ready.cohort or max(clients, 1)
         for number in range(1, ready.rounds + 1):
-            events = _own(each) + _events(ready, number, 0, max(clients, 1), parties, protection.start(ready))
+            events = _own(ready) + _events(ready, number, 0, max(clients, 1), parties, protection.start(ready))
             for event, count in events.items():
                 steps[number - 1][event] += count * max(each.folds, 1)
+    if plan.choose is not None:  # after all rounds
+        steps.append(Counter([plan.choose.event()]))
     return steps
-
-
-def _unit(plan: Plan) -> str:
-    """Whom the plan's noise hides."""
-    if plan.noise is None:
-        return "example"
-    named = getattr(plan.noise, "unit", None)
-    return str(named) if named else "customer" if plan.data.gives == "interactions" else "client"
 
 
 def _own(plan: Plan) -> Counter[Event]:
     """What a round draws from every client's examples where each client protects its own (DPSGD)."""
-    events = getattr(getattr(plan.algorithm, "local", None), "events", None)
-    return Counter(events(1)) if events is not None and plan.noise is None else Counter()
-
-
-def _repeats(plan: Plan) -> bool:
-    """Whether a round that is repeated after a crash gives the same message, bit for bit. Clients' own noise never."""
-    return plan.simulation and not _own(plan)
+    steps = noisy_steps(plan)
+    return Counter(steps.events(1)) if steps is not None and plan.noise is None else Counter()
 
 
 def _events(
-    plan: Plan, number: int, values: int, clients: int, parties: int, told: tuple[Params, ...]
+    plan: Plan, number: int, values: int, clients: int, parties: int, told: tuple[Params, ...], again: bool = False
 ) -> Counter[Event]:
     sampling, rate = sampling_of(plan, clients)
     turns = protection.turns(plan, number, values, clients, parties, told)
-    found = (t.event(sampling, rate, turn) for t, turn in zip(plan.protect, turns, strict=True))
+    found = (
+        getattr(t, "repeated" if again and hasattr(t, "repeated") else "event")(sampling, rate, turn)
+        for t, turn in zip(plan.protect, turns, strict=True)
+    )
     return _costly(tuple(event for event in found if event is not None))
 
 

@@ -76,4 +76,5 @@ def asdict_round(record: Round) -> dict[str, Any]:
         "seconds": record.seconds,
         "sum_digest": record.sum_digest,
     }
-    return told | ({"notes": list(record.notes)} if record.notes else {})
+    told |= {"notes": list(record.notes)} if record.notes else {}
+    return told | ({"proofs": record.proofs} if record.proofs else {})

@@ -11,15 +11,19 @@ import numpy as np
 
 from tacit.core.plan import Plan
 from tacit.core.protocols import Classifier, Statistics
-from tacit.core.values import Turn
+from tacit.core.values import Event, Turn
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
 from tacit.job.arm import Arm
 from tacit.job.assess import assess_ranking, assess_rows, probabilities, truth
+from tacit.job.choice import statement
 from tacit.job.task import ranking_task, tasks
+from tacit.job.training import spent_on_examples
 from tacit.learning.centralised import Centralised
 from tacit.learning.trainers.choice import trainer_of
+from tacit.privacy.accountant import Spent
+from tacit.privacy.unit import noisy_steps
 
 
 def build(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: Path, cost: Cost) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def build(plan: Plan, arms: list[Arm], data: Interactions | Tabular, folder: Pat
             "federated": dict(arm.assessment.summary),
             "centralized": dict(arm.central.summary),
         }
-    report["privacy"] = _together([p for arm in arms if (p := _privacy(arm)) is not None])
+    report["privacy"] = _stated([*(part for arm in arms for part in _privacy(arm)), *statement(plan)])
     report["secure_sum"] = next((s for arm in arms if (s := _secure(arm)) is not None), None)
     report["cost"] = _cost(main, cost)
     report["groups"] = dict(main.assessment.groups)
@@ -79,6 +83,19 @@ def baseline_names(plan: Plan) -> list[str]:
     return [kind if count == 1 else f"{kind}_{count}" for kind, count in zip(kinds, counts, strict=True)]
 
 
+def levels(plan: Plan, report: Mapping[str, Any], drawn: str) -> dict[str, float]:
+    """HR@10 of what a trade-off curve is compared with: the first training and the references, without protection.
+
+    Only where they were measured on the items that the curve was.
+    """
+    (own,) = [each for each in (plan, *plan.also) if each.name == drawn]
+    if (own.split_seed, own.validation, own.draws) != (plan.split_seed, plan.validation, plan.draws):
+        return {}
+    first = [plan.name] if plan.name != drawn and plan.noise is None else []
+    found = {key: report[key].get("hr@10") for key in (*first, *baseline_names(plan)) if key in report}
+    return {key: float(value) for key, value in found.items() if value is not None}
+
+
 def _baseline(plan: Plan, model: Any, data: Interactions | Tabular) -> dict[str, Any]:
     """A reference learned from all rows in one place, measured as the plan's models are."""
     settings = Centralised()
@@ -94,10 +111,16 @@ def _baseline(plan: Plan, model: Any, data: Interactions | Tabular) -> dict[str,
     return dict(assess_rows(parts).summary)
 
 
-def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """One statement for everything that was released from the same customers: epsilons and deltas add up."""
-    if not parts:
+def _stated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What all trainings spent together, of the first one's unit; statements of other units do not add up with it."""
+    wholes = [_together([p for p in parts if p["unit"] == unit]) for unit in dict.fromkeys(p["unit"] for p in parts)]
+    if not wholes:
         return None
+    return wholes[0] | ({"other_units": wholes[1:]} if len(wholes) > 1 else {})
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One statement for everything that was released of the same units: epsilons and deltas add up."""
     whole = dict(parts[0])
     if len(parts) > 1:
         whole |= {key: sum(part[key] for part in parts) for key in ("epsilon", "delta", "epsilon_by_rdp")}
@@ -113,29 +136,41 @@ def _together(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
     return whole
 
 
-def _privacy(arm: Arm) -> dict[str, Any] | None:
-    spent, noise = arm.trained.spent, arm.plan.noise
-    if spent is None or noise is None:
-        return None
-    event = noise.event(arm.plan.sampling, (arm.plan.cohort or arm.clients) / arm.clients, Turn(rounds=arm.plan.rounds))
-    assert event is not None
+def _privacy(arm: Arm) -> list[dict[str, Any]]:
+    """What a training spent: by noise on what is summed, and by noise in its clients' own steps."""
+    out, noise, steps = [], arm.plan.noise, noisy_steps(arm.plan)
+    if noise is not None and (cost := arm.trained.spent) is not None:
+        rate = (arm.plan.cohort or arm.clients) / arm.clients
+        event = noise.event(arm.plan.sampling, rate, Turn(rounds=arm.plan.rounds))
+        assert event is not None
+        clip = getattr(noise, "clip_norm", arm.plan.clip_norm)
+        server = "whoever sees the model; the server adds the noise and sees the sum without it"
+        where = "each client's contribution" if noise.bound is None else "the sum"  # local noise has no bound
+        told = {"noise_in": where, "against": getattr(noise, "against", server)}
+        out.append(_statement(arm.plan, cost, event, clip) | told)
+    if steps is not None and (cost := spent_on_examples(arm.plan, len(arm.trained.records))) is not None:
+        whom = "everybody, the server included: each client adds the noise to its own steps"
+        told = {"noise_in": "each client's own steps", "against": whom}
+        out.append(_statement(arm.plan, cost, steps.events(1)[0], getattr(steps, "clip", None)) | told)
+    return out
+
+
+def _statement(plan: Plan, cost: Spent, event: Event, clip: float | None) -> dict[str, Any]:
+    whole = "cohorts in turn" if plan.sampling == "cyclic" and plan.cohort else "everyone"
     return {
-        "training": arm.plan.name,
-        "unit": spent.unit,
-        "epsilon": spent.epsilon,
-        "delta": spent.delta,
-        "neighbouring": spent.neighbouring,
-        "accountant": spent.accountant,
-        "epsilon_by_rdp": spent.check,
+        "training": plan.name,
+        "unit": cost.unit,
+        "epsilon": cost.epsilon,
+        "delta": cost.delta,
+        "neighbouring": cost.neighbouring,
+        "accountant": cost.accountant,
+        "epsilon_by_rdp": cost.check,
         "mechanism": event.mechanism,
         "noise_multiplier": event.noise_multiplier,
-        "clip_norm": getattr(noise, "clip_norm", arm.plan.clip_norm),
-        "sampling": "everyone" if event.sampling_rate >= 1.0 else event.sampling,
+        "clip_norm": clip,
+        "sampling": event.sampling if event.sampling_rate < 1.0 else whole,
         "sampling_rate": event.sampling_rate,
-        "simulation": arm.plan.simulation,
-        "against": getattr(
-            noise, "against", "whoever sees the model; the server adds the noise and sees the sum without it"
-        ),
+        "simulation": plan.simulation,
     }
 
 
@@ -152,7 +187,13 @@ def _secure(arm: Arm) -> dict[str, Any] | None:
         "between": arm.plan.secure_between,
         "minimum": arm.plan.minimum,
         "rounds": len(records),
-    }
+    } | _proven(arm)
+
+
+def _proven(arm: Arm) -> dict[str, Any]:
+    """What was proven of contributions before they were summed, and how often."""
+    kind = getattr(arm.plan.secure_sum, "proof", "")
+    return {"proof": kind, "proofs": sum(int(r.get("proofs", 0)) for r in arm.trained.records)} if kind else {}
 
 
 def _cost(arm: Arm, cost: Cost) -> dict[str, Any]:
@@ -199,8 +240,8 @@ def _sent(arm: Arm) -> str:
         what += ", readable by the server (no secure sum in this plan)"
     if plan.clip_norm is not None:
         what += f", cut to L2 norm {plan.clip_norm:g}"
-    if arm.trained.spent is not None:
-        what += f", with noise on the sum for epsilon {arm.trained.spent.epsilon:.2f}"
+    for part in _privacy(arm):
+        what += f", with noise in {part['noise_in']} for epsilon {part['epsilon']:.2f} per {part['unit']}"
     private = ", ".join(plan.algorithm.private(plan.model))
     return what + (f". Never sent: rows, {private}." if private else ". Never sent: rows.")
 

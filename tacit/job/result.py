@@ -59,14 +59,19 @@ def lines(report: Mapping[str, Any]) -> list[str]:
                 row += " " * 24
         out.append(row)
     if (privacy := report.get("privacy")) is not None:
-        out.append(
-            f"privacy      epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g} per {privacy['unit']}, "
-            f"neighbouring relation {privacy['neighbouring']}"
-        )
+        out += [
+            f"privacy      epsilon {part['epsilon']:.2f} at delta {part['delta']:g} per {part['unit']}, "
+            f"neighbouring relation {part['neighbouring']}"
+            for part in (privacy, *privacy.get("other_units", ()))
+        ]
+    if (chosen := report.get("chosen")) is not None:
+        among = f"of {len(chosen['of'])} trainings, for epsilon {chosen['epsilon']:g}"
+        out.append(f"chosen       {chosen['training']}, {among}")
     if (secure := report.get("secure_sum")) is not None:
         out.append(
             f"secure sum   {secure['clients']} clients, {secure['dropped']} dropped out, "
             f"exact: {'yes' if secure['exact'] else 'not checked' if secure['exact'] is None else 'NO'}"
+            + (f", proofs checked: {secure['proofs']}" if secure.get("proofs") else "")
         )
     cost, ledger = report["cost"], report["ledger"]
     out.append(

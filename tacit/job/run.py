@@ -23,10 +23,12 @@ from tacit.core.values import Array, Params, PlanError
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.cost import Cost
+from tacit.job import choice
 from tacit.job.arm import Arm, measure
 from tacit.job.attack import quick
 from tacit.job.budget import Drawing, Meter, reserve
-from tacit.job.report import baseline_names, build
+from tacit.job.curve import curve_of, draw_curve
+from tacit.job.report import baseline_names, build, levels
 from tacit.job.result import Result
 from tacit.job.run_folder import (
     append_round,
@@ -47,7 +49,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 PARTS = (  # keys of the report that no training may take
     *("data", "clients", "rounds", "centralized", "counterparts", "local", "classification", "privacy", "secure_sum"),
     *("cost", "groups", "beyond", "curves", "curves_on", "trainer", "notes", "sent", "plan", "run_folder", "ledger"),
-    *("budget", "attacks"),
+    *("budget", "attacks", "tradeoff", "chosen", choice.NAME),
 )
 
 
@@ -91,7 +93,7 @@ def _run(
     arms: list[Arm] = []
     for each in (plan, *plan.also):
         arm = None
-        for item in _train(each, loaded, folder, ledger, processes, meter):
+        for item in _train(each, loaded, folder, ledger, processes, meter, arms, plan.choose is None):
             if isinstance(item, Step):
                 remember(folder, before + (Cost.now() - began))
                 yield item
@@ -99,11 +101,24 @@ def _run(
                 arm = item
         assert arm is not None
         arms.append(arm)
+    curve = None
+    for point in draw_curve(plan, loaded, folder, ledger):
+        if isinstance(point, Step):
+            remember(folder, before + (Cost.now() - began))
+            yield point
+        else:
+            curve = point
+    chosen = choice.choose(plan, arms, loaded, folder, ledger, meter)
     report = build(plan, arms, loaded, folder, before + (Cost.now() - began))
+    if chosen is not None:
+        report["chosen"] = chosen
+    if curve is not None:
+        report["tradeoff"] = curve | {"levels": curve["levels"] | levels(plan, report, curve["training"])}
     if meter is not None:
         report["budget"] = meter.summary()
         report["notes"].append(meter.note(report["budget"]))
-    report["attacks"] = quick(arms[0].plan, loaded)
+    noisy = next((arm.plan for arm in arms if arm.plan.noise is not None), None)
+    report["attacks"] = quick(arms[0].plan, loaded, noisy)
     models = {arm.plan.name: arm.trained.shared for arm in arms}
     report = _write(plan, report, models, folder, ledger)
     close(folder)
@@ -126,6 +141,7 @@ def _refuse_names(plan: Plan) -> None:
     for baseline in plan.baselines:
         if not isinstance(baseline, kind):
             raise PlanError(f"{type(baseline).__name__} cannot be a baseline here: it is no {kind.__name__.lower()}")
+    curve_of(plan)
 
 
 def _finished(folder: Path) -> Result:
@@ -146,6 +162,8 @@ def _train(
     ledger: Ledger,
     processes: int,
     meter: Meter | None,
+    before: list[Arm],
+    watched: bool,
 ) -> Iterator[Step | Arm]:
     parts: list[tuple[Task, Plan, Trained]] = []
     for task in tasks(plan, data):
@@ -153,7 +171,7 @@ def _train(
         if meter is not None:
             meter.check(ready, len(task.train), folder)
         store_plan(folder, ledger, "-".join(part for part in (plan.name, task.name) if part), ready)
-        for item in train(ready, task, folder, processes, meter):
+        for item in train(ready, task, folder, processes, meter, watched):
             if isinstance(item, Step):
                 record = item.record
                 if meter is not None:
@@ -164,7 +182,7 @@ def _train(
                 yield item
             else:
                 parts.append((task, ready, item))
-    yield measure(parts, data)
+    yield measure(parts, data, before)
 
 
 def _entry(record: Mapping[str, Any]) -> dict[str, Any]:

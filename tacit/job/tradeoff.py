@@ -85,6 +85,13 @@ def _why(plan: Plan) -> str | None:
     return None
 
 
+def at_epsilon(plan: Plan, epsilon: float, clients: int) -> Plan:
+    """The training with the least noise that keeps this epsilon."""
+    (noise,) = plan.protect
+    assert isinstance(noise, Gaussian)
+    return calibrate(replace(plan, protect=(replace(noise, epsilon=epsilon, noise_multiplier=0.0),)), clients)
+
+
 def tradeoff(
     plan: Plan, data: Interactions, epsilons: Sequence[float] = EPSILONS, seeds: int = 5
 ) -> Iterator[dict[str, Any] | Tradeoff]:
@@ -110,8 +117,7 @@ def tradeoff(
     first = _sum(plan, task, dict(state.shared), 1, gaussian.clip_norm)
     points = []
     for epsilon in sorted(set(epsilons)):
-        target = replace(plan, protect=(replace(gaussian, epsilon=float(epsilon), noise_multiplier=0.0),))
-        ready = calibrate(target, len(task.train))
+        ready = at_epsilon(plan, float(epsilon), len(task.train))
         found = [_ranked(ready, task, _trained(ready, task, first, seed)) for seed in range(seeds)]
         points.append(_point(float(epsilon), ready, found))
         yield points[-1]

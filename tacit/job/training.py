@@ -30,6 +30,7 @@ from tacit.job.checkpoint import Checkpoint
 from tacit.job.task import Task
 from tacit.privacy.accountant import Spent, spent
 from tacit.privacy.budget.account import Entry
+from tacit.privacy.unit import EXAMPLE, noisy_steps, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,11 @@ def engine_of(plan: Plan, nodes: Mapping[str, Population], store: Path, processe
 
 
 def train(
-    plan: Plan, task: Task, folder: Path, processes: int = 0, meter: Meter | None = None
+    plan: Plan, task: Task, folder: Path, processes: int = 0, meter: Meter | None = None, watched: bool = True
 ) -> Iterator[Step | Trained]:
     """Yield a Step after each round, then the Trained model. Resumes from the checkpoint in `folder`, if there is one.
+
+    Rounds are measured on validation items if `watched`: not where a choice by these is paid for.
 
     Raises:
         DataError: the checkpoint belongs to another plan, or is damaged.
@@ -92,7 +95,7 @@ def train(
         raise DataError(f"the run in this folder began with another plan for {name!r}: choose another run folder")
     nodes = split_nodes(task, processes)
     with engine_of(plan, nodes, place / "clients", processes) as engine:
-        for step in _rounds(plan, task, engine, name, path, point, meter):
+        for step in _rounds(plan, task, engine, name, path, point, meter, watched):
             point = step[1]
             yield step[0]
         assert point is not None
@@ -120,6 +123,7 @@ def _rounds(
     path: Path,
     point: Checkpoint | None,
     meter: Meter | None = None,
+    watched: bool = True,
 ) -> Iterator[tuple[Step, Checkpoint]]:
     records = [] if point is None else list(point.records)
     best = None if point is None else point.best
@@ -131,7 +135,8 @@ def _rounds(
         record = _record(plan, name, done, records)
         if done.sum_digest:
             record["exact"] = done.clients == 0 or _exact(engine, done)
-        record |= _validation(plan, task, done, engine)
+        if watched or not plan.validation:
+            record |= _validation(plan, task, done, engine)
         records.append(record)
         if plan.select == "best" and _kept(plan, records) == done.number:
             best = State(done.state.shared, private_of(engine, engine.nodes(), done.number))
@@ -155,10 +160,15 @@ def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) ->
 def _spent(plan: Plan, records: list[dict[str, Any]]) -> Spent | None:
     noise: Any = plan.noise
     if noise is None:
-        return None
+        return spent_on_examples(plan, len(records))
     events = [Event(**event) for record in records for event in record["events"]]
-    unit = getattr(noise, "unit", None) or ("customer" if plan.data.gives == "interactions" else "client")
-    return spent(events, noise.delta, unit)
+    return spent(events, noise.delta, unit_of(plan))
+
+
+def spent_on_examples(plan: Plan, rounds: int) -> Spent | None:
+    """What these rounds cost the examples of a client that took part in all; None where no client protects its own."""
+    steps = noisy_steps(plan)
+    return None if steps is None else spent(steps.events(rounds), steps.delta, EXAMPLE)
 
 
 def _validation(plan: Plan, task: Task, done: Round, engine: Any) -> dict[str, float]:

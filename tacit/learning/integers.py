@@ -37,7 +37,7 @@ def quantiser(
         turns = protection.turns(plan, 1, sum(lengths), clients, parties, protection.start(plan))
     bound, length = protection.reach(plan, turns), protection.length(plan, turns, sum(lengths))
     if hosted == 1 and (grid := messages.grid(plan.protect, turns)) is not None:
-        most = plan.cohort if plan.cohort and plan.sampling == "fixed" else parties
+        most = plan.cohort if plan.cohort and plan.sampling != "poisson" else parties
         return Packed(length, grid[1], grid[0], most)
     if math.isfinite(bound):
         whole_bound = bound * SLACK * hosted

@@ -60,6 +60,11 @@ class Standardised:
         """Models without a mean and scale to set."""
         if not (isinstance(model, LossModel) and {"mean", "scale"} <= set(model.constants)):
             return f"Standardised sets the constants mean and scale, but {type(model).__name__} has none"
+        if hasattr(getattr(self.inner, "local", None), "events"):
+            return (
+                "Standardised has clients sum their columns without noise in the first round, and their steps shall "
+                "protect each example: use PublicScale, which sets mean and scale from public numbers"
+            )
         return self.inner.refuses(model)
 
     def private(self, model: Model) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class Spent:
     delta: float
     unit: str  # whose presence is hidden: "example", "customer", "institution", ...
     neighbouring: str  # "add-or-remove-one" or "replace-one"
-    accountant: str  # "PLD", "RDP", or "closed form"
+    accountant: str  # "PLD", "RDP", "closed form", or "sum" (of epsilons, where delta is 0)
     check: float  # epsilon by RDP for the same events: never below what the accountant gives, but for rounding
 
 
@@ -77,6 +77,9 @@ def _spent(groups: Groups, delta: float, unit: str) -> Spent:
     groups = tuple((event, count) for event, count in groups if event.noise_multiplier != math.inf)
     if not groups:
         return Spent(0.0, delta, unit, relation, "PLD", 0.0)
+    if delta == 0.0:
+        epsilon = math.fsum(_pure(event) * count for event, count in groups)
+        return Spent(epsilon, delta, unit, relation, "sum", epsilon)
     if fixed == {False}:
         epsilon, check, how = _add_or_remove(_few(_merged(groups)), delta)
         return Spent(epsilon, delta, unit, relation, how, check)
@@ -178,7 +181,9 @@ def _whole(event: Event) -> bool:
 
 
 def _pure(event: Event) -> float:
-    """Epsilon of one release of a mechanism without delta, sampling included (B. Balle et al., NeurIPS 2018)."""
+    """Epsilon of one release without delta, sampling included (B. Balle et al., NeurIPS 2018); infinity for others."""
+    if event.mechanism == GAUSSIAN:
+        return math.inf
     epsilon = 1.0 / event.noise_multiplier
     if event.sampling == "fixed":
         epsilon *= 2.0
@@ -218,6 +223,18 @@ def noise_multiplier(
         ValueError: no multiplier below 10^5 is enough.
     """
     double = 2.0 if sampling == "fixed" else 1.0
+    if mechanism != GAUSSIAN:
+        each = epsilon / rounds
+        if sampling != "all" and sampling_rate < 1.0:
+            each = math.log1p(math.expm1(each) / sampling_rate)
+        enough = double / each * (1.0 + 1e-9)
+        if delta == 0.0 and enough <= _MOST:
+            return enough
+        if delta == 0.0:
+            raise ValueError(f"no noise multiplier below 100,000 keeps {rounds} rounds within epsilon {epsilon}")
+        return least_noise(
+            epsilon, delta, lambda noise: [Event(mechanism, noise, sampling, sampling_rate)] * rounds, enough
+        )
     with np.errstate(divide="ignore"):
         alone = float(get_sigma_gaussian(epsilon, delta))
     rate = 1.0 if sampling == "all" else min(sampling_rate, 1.0)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tacit.core.plan import Plan
 from tacit.core.values import Event, PlanError, Turn
-from tacit.privacy.accountant import least_noise, noise_multiplier
+from tacit.privacy.accountant import GAUSSIAN, least_noise, noise_multiplier
+from tacit.privacy.participation import blocks, expected
+from tacit.privacy.unit import calibrated_steps
 
 
 def sampling_of(plan: Plan, clients: int) -> tuple[str, float]:
-    """How the plan draws its cohorts, as the accountant names it, and at which rate."""
-    if plan.cohort == 0 or plan.cohort >= clients:
+    """How the plan draws its cohorts, as the accountant names it, and at which rate.
+
+    Cohorts that take turns hide nobody by chance: "all", and the mechanism is told of its turn's separation.
+    """
+    if plan.cohort == 0 or plan.cohort >= clients or plan.sampling == "cyclic":
         return "all", 1.0
     return plan.sampling, plan.cohort / clients
 
@@ -24,15 +31,9 @@ def calibrate(plan: Plan, clients: int) -> Plan:
     Every mechanism is asked what each round costs, so schedules and correlated noise come out as they are accounted.
 
     Raises:
-        PlanError: no noise keeps the target, or examples that are to be protected are not clipped.
+        PlanError: no noise keeps the target.
     """
-    for transform in plan.protect:
-        clip = getattr(plan.algorithm, "example_clip", None)
-        if getattr(transform, "unit", None) == "example" and (clip is None or clip > transform.clip_norm):  # type: ignore[attr-defined]
-            raise PlanError(
-                f"{transform!r} protects single examples, so the algorithm must clip each of them to clip_norm: "
-                f"{plan.algorithm!r} clips them to {clip}. Use ExampleSGD, or examples = 0 to protect clients."
-            )
+    plan = calibrated_steps(plan)
     sampling, rate = sampling_of(plan, clients)
     protect = []
     for transform in plan.protect:
@@ -46,7 +47,8 @@ def _calibrated(transform: Any, plan: Plan, clients: int, sampling: str, rate: f
     """The mechanism with the least noise that keeps its epsilon over all rounds."""
     build = partial(replace, transform, epsilon=0.0)
     turns = [
-        Turn(round=round, rounds=plan.rounds, clients=plan.cohort or clients) for round in range(1, plan.rounds + 1)
+        Turn(round=round, rounds=plan.rounds, clients=expected(plan, clients), separation=blocks(plan, clients))
+        for round in range(1, plan.rounds + 1)
     ]
 
     def events(noise: float) -> list[Event]:
@@ -57,7 +59,9 @@ def _calibrated(transform: Any, plan: Plan, clients: int, sampling: str, rate: f
     epsilon, delta = transform.epsilon, transform.delta
     first = events(1.0)
     try:
-        if len(set(first)) == 1:  # every round alike: often a closed form
+        if all(event.mechanism == GAUSSIAN and event.sampling == "all" for event in first):
+            noise = one_gaussian(epsilon, delta, first)
+        elif len(set(first)) == 1:  # every round alike: often a closed form
             one = first[0]
             alone = noise_multiplier(epsilon, delta, len(first), one.sampling, one.sampling_rate, one.mechanism)
             noise = alone / one.noise_multiplier
@@ -67,3 +71,13 @@ def _calibrated(transform: Any, plan: Plan, clients: int, sampling: str, rate: f
     except ValueError as error:
         raise PlanError(f"{transform!r}: {error}") from None
     return build(noise_multiplier=noise)
+
+
+def one_gaussian(epsilon: float, delta: float, events: Sequence[Event]) -> float:
+    """What the multipliers of Gaussian events without sampling are to be multiplied by: together they are one Gaussian.
+
+    Raises:
+        ValueError: no multiplier below 10^5 is enough.
+    """
+    together = math.sqrt(math.fsum(event.noise_multiplier**-2 for event in events))
+    return together * noise_multiplier(epsilon, delta, 1, "all", 1.0)

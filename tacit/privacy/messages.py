@@ -14,6 +14,7 @@ from numba import njit
 from tacit.core.protocols import Shared, Transform
 from tacit.core.values import Array, Params, ProtocolError, Turn, Vector
 from tacit.privacy.transforms.error_feedback import ErrorFeedback
+from tacit.privacy.transforms.laplace import Laplace
 from tacit.privacy.transforms.low_bit import LowBit
 from tacit.privacy.transforms.top_k import TopK
 
@@ -26,8 +27,8 @@ def grid(transforms: Sequence[Transform], turns: Sequence[Turn]) -> tuple[float,
     tightest = math.inf
     for transform, turn in zip(reversed(transforms), reversed(turns), strict=True):
         inner = transform.compress if isinstance(transform, ErrorFeedback) else transform
-        if isinstance(inner, LowBit):
-            return inner.grid(turn) if tightest >= inner.norm else None
+        if isinstance(inner, LowBit | Laplace):
+            return inner.grid(turn) if tightest >= inner.bound else None
         if transform.per_client or isinstance(transform, Shared):
             return None
         tightest = min(tightest, transform.bound if transform.bound is not None else math.inf)

@@ -1,4 +1,4 @@
-"""The settings that every mechanism of clipped, normal noise has: checked once, in the mechanism's own name."""
+"""The settings that every mechanism of clipped contributions has: checked once, in the mechanism's own name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Settings(Protocol):
     def delta(self) -> float: ...  # noqa: D102
 
 
-def check(mechanism: Settings) -> None:
-    """Refuse settings that could not protect.
+def check(mechanism: Settings, pure: bool = False) -> None:
+    """Refuse settings that could not protect; `pure` mechanisms need no delta.
 
     Raises:
         ValueError: clip_norm is not above 0, neither or both of noise_multiplier and epsilon are given, delta is no
@@ -36,5 +36,5 @@ def check(mechanism: Settings) -> None:
             f"{name} needs either a finite noise_multiplier > 0, or noise_multiplier = 0 and a finite epsilon > 0, got "
             f"noise_multiplier={noise}, epsilon={epsilon}"
         )
-    if not 0.0 < mechanism.delta < 1.0:
-        raise ValueError(f"{name} needs 0 < delta < 1, got {mechanism.delta}")
+    if not 0.0 < mechanism.delta < 1.0 and not (pure and mechanism.delta == 0.0):
+        raise ValueError(f"{name} needs 0 {'<=' if pure else '<'} delta < 1, got {mechanism.delta}")

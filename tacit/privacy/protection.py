@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.protocols import Adaptive, Randomness, Remembering, Transform
+from tacit.core.protocols import Adaptive, Correlated, Randomness, Remembering, Transform
 from tacit.core.trees import seed_of
 from tacit.core.values import Array, Params, Turn, Vector
+from tacit.privacy.participation import blocks, expected
 
 TOLD = "#told/"  # before the public state of transforms, in requests and in the server's state
+HIDDEN = "#hidden/"  # before what transforms keep from everybody, in the server's state only
 MEMORY = "#memory"  # what a client's transform remembers, among its private parameters
 
 
@@ -24,10 +27,11 @@ def turns(plan: Plan, round: int, size: int, clients: int, parties: int, told: t
             round=round,
             rounds=plan.rounds,
             size=size,
-            clients=plan.cohort or clients,
+            clients=expected(plan, clients),
             parties=parties,
             seed=seed_of("public", plan.digest(), round, place),
             told=state,
+            separation=blocks(plan, clients),
         )
         out.append(turn)
         size = transform.length(turn)
@@ -52,23 +56,40 @@ def encode(
 ) -> tuple[Vector, Array | None]:
     """(what leaves the client, what it remembers) of one client's contribution."""
     for transform, turn in zip(plan.protect, turns, strict=True):
-        if isinstance(transform, Remembering):
-            assert memory is not None
+        if _remembers(type(transform)):
+            assert memory is not None and isinstance(transform, Remembering)
             x, memory = transform.encode_with(x, memory, turn, source)
         else:
             x = transform.encode(x, turn, source)
     return x, memory
 
 
-def decode(plan: Plan, total: Vector, turns: tuple[Turn, ...], source: Randomness) -> tuple[Vector, tuple[Params, ...]]:
-    """(the sum of contributions as far as it comes back, the transforms' public state of the next round)."""
-    told = [turn.told for turn in turns]
+def decode(
+    plan: Plan, total: Vector, turns: tuple[Turn, ...], source: Randomness, hidden: Mapping[str, Array]
+) -> tuple[Vector, tuple[Params, ...], dict[str, Array]]:
+    """(the sum of contributions as far as it comes back, the public state of the next round, the hidden state).
+
+    `hidden` and what it becomes stand under the flat names in which the server's state and its checkpoints hold them.
+    """
+    told, keeps = [turn.told for turn in turns], dict[str, Array]()
     for place in reversed(range(len(turns))):
-        transform = plan.protect[place]
-        if isinstance(transform, Adaptive):
-            told[place] = transform.follow(total, turns[place])
-        total = transform.decode(total, turns[place], source)
-    return total, tuple(told)
+        transform, came = plan.protect[place], total
+        if isinstance(transform, Correlated):
+            mine = f"{HIDDEN}{place}/"
+            kept = {name.removeprefix(mine): value for name, value in hidden.items() if name.startswith(mine)}
+            total, after = transform.decode_with(total, kept, turns[place], source)
+            keeps |= {f"{mine}{name}": value for name, value in after.items()}
+        else:
+            total = transform.decode(total, turns[place], source)
+        if isinstance(transform, Adaptive):  # its next state is public: it follows what has its noise
+            told[place] = transform.follow(total if transform.noisy else came, turns[place])
+    return total, tuple(told), keeps
+
+
+@lru_cache(maxsize=64)
+def _remembers(kind: type) -> bool:
+    """Whether transforms of this class have clients remember something: asked once, not for every client."""
+    return issubclass(kind, Remembering)
 
 
 def start(plan: Plan) -> tuple[Params, ...]:

@@ -1,8 +1,8 @@
 """Random streams: AES-256-CTR keyed by the operating system, or by a seed where a plan says `simulation`.
 
-Differs from a hardened sampler: normals are double-precision Box-Muller values, so the attack of Mironov, "On
-Significance of the Least Significant Bits for Differential Privacy", CCS 2012, on their lowest bits is not excluded
-where noise is added to floats that are published with all their bits (docs/sharp-edges.md).
+Normal values are double-precision Box-Muller values: for simulations. Mechanisms draw whole steps of a grid instead
+(`discrete_noise`, `grid_noise`), since low bits of noise in floats give it away (I. Mironov: "On Significance of the
+Least Significant Bits for Differential Privacy", CCS 2012).
 """
 
 from __future__ import annotations

@@ -57,6 +57,21 @@ def example(rounds: int = 12) -> dict[str, Any]:
             "clip_norm": 0.52,
             "mechanism": "gaussian",
             "sampling": "poisson",
+            "noise_in": "the sum",
+            "against": "whoever sees the model",
+        },
+        "budget": {
+            **{"holder": "bank-a", "purpose": "recommendations", "unit": "customer", "delta": 1e-6, "epsilon": 11.7},
+            **{"neighbouring": "add-or-remove-one", "others": 2.61, "this_run": 3.22, "reserved": 0.49, "left": 5.38},
+            **{"charges": 14, "repeated": 2, "reservation": "9f86d081884c", "entries": [17, 33]},
+        },
+        "tradeoff": {
+            **{"training": "private", "unit": "customer", "neighbouring": "add-or-remove-one", "delta": 2.3e-6},
+            **{"customers": 943, "seeds": 3, "levels": {"no noise": 0.6413, "popularity": 0.4009}},
+            "points": [
+                {"epsilon": 0.5, "hr@10": 0.4617, "low": 0.4321, "high": 0.4918, "spread": 0.0113, "ndcg@10": 0.2514},
+                {"epsilon": 4.0, "hr@10": 0.6013, "low": 0.5702, "high": 0.6311, "spread": 0.0041, "ndcg@10": 0.3307},
+            ],
         },
         "secure_sum": {"training": "private", "clients": 112, "dropped": 37, "exact": True, "minimum": 51},
         "cost": {

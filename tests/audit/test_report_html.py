@@ -118,6 +118,8 @@ SECTIONS = {  # key of the report -> headings that go with it
     "groups": ("Quality by group",),
     "classification": ("Like or dislike",),
     "beyond": ("Beyond accuracy",),
+    "budget": ("Budget",),
+    "tradeoff": ("Quality by privacy",),
     "notes": ("Notes",),
 }
 
@@ -135,6 +137,8 @@ def test_a_report_has_its_sections_in_this_order() -> None:
         "What left the house",
         "Quality by round",
         "Privacy spent",
+        "Budget",
+        "Quality by privacy",
         "Traffic",
         "Quality by group",
         "All metrics",
@@ -178,6 +182,39 @@ def test_every_number_shown_comes_from_the_report(
     assert found <= allowed, found - allowed
 
 
+def test_the_budget_s_parts_and_the_curve_s_points_are_on_the_page_and_what_they_are_said() -> None:
+    text = " ".join(texts(parsed(render(example()))))
+    for words in ("spent by others", "spent by this run", "reserved by others", "left", "entries 17 to 33"):
+        assert words in text
+    assert "tacit budget history --holder bank-a --purpose recommendations --run 9f86d081884c" in text
+    assert all(value in text for value in ("2.61", "3.22", "0.49", "5.38", "11.70"))
+    assert all(value in text for value in ("0.462", "0.432–0.492", "0.601", "0.641", "0.401"))
+    assert "per customer at δ = 2.3 × 10⁻⁶" in text and "An experiment on these rows" in text
+    assert "It holds against whoever sees the model." in text
+
+
+@pytest.mark.parametrize(
+    "budget", [{}, {"epsilon": 0.0}, {"epsilon": 1.0, "left": 1.0}, {"epsilon": None}, [1.0], {"left": -1.0}]
+)
+def test_a_budget_without_its_parts_is_passed_over(budget: Any) -> None:
+    page = render(example() | {"budget": budget})
+    assert "Budget" not in headings(page)
+
+
+def test_statements_of_several_units_and_trainings_stand_side_by_side() -> None:
+    report = example()
+    one = report["privacy"]
+    other = {**one, "training": "second", "epsilon": 1.25}
+    steps = {**one, "training": "steps", "unit": "example", "epsilon": 0.75, "noise_in": "each client's own steps"}
+    report["privacy"] = {**one, "epsilon": 5.1214, "parts": [one, other], "other_units": [steps]}
+    root = parsed(render(report))
+    text = " ".join(texts(root))
+    titles = [node.text for node in root.iter("h3")]
+    assert titles[:4] == ["Together, per customer", "Training “private”", "Training “second”", "Training “steps”"]
+    assert "and ε 0.75 per example" in text and "per customer and example" in text
+    assert all(value in text for value in ("5.12", "3.87", "1.25", "0.75"))
+
+
 def test_every_figure_of_the_report_is_on_the_page() -> None:
     report = example()
     text = " ".join(texts(parsed(render(report))))
@@ -215,7 +252,7 @@ def test_what_does_not_hold_is_said_aloud() -> None:
 def test_every_chart_has_a_title_a_description_and_a_table() -> None:
     root = parsed(render(example()))
     figures = list(root.iter("figure"))
-    assert len(figures) == 6
+    assert len(figures) == 8
     for figure in figures:
         charts = [svg for svg in figure.iter("svg") if svg.get("role") == "img"]
         assert len(charts) == 2  # wide and narrow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +37,9 @@ def around(field: str, component: Any) -> Plan:
             for cls in kinds.values():
                 if outer in Plan.__dataclass_fields__ and field in cls.__dataclass_fields__:
                     return around(outer, cls(**{field: component}))
+    if field == "choose":  # one of several trainings with noise
+        one = build(protect=(vocabulary()["protect"]["Gaussian"](),))
+        return replace(one, also=(replace(one, name="other", rounds=3),), choose=component)
     many = field in ("baselines", "protect")
     chosen = [{field: (component,) if many else component}]
     if field == "protect":  # a mechanism may want a bound before it, or a secure sum around it

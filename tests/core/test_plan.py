@@ -31,10 +31,12 @@ from tacit.models.matrix_factorisation import MatrixFactorisation
 from tacit.models.multilayer_perceptron import MultilayerPerceptron
 from tacit.models.neural_collaborative_filtering import NeuralCollaborativeFiltering
 from tacit.models.popularity import Popularity
+from tacit.privacy.private_choice import PrivateChoice
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.matrix_gaussian import MatrixGaussian
 from tacit.privacy.transforms.top_k import TopK
 
 MakePlan = Callable[..., Plan]
@@ -140,12 +142,22 @@ class Memory(Clip):
 TABULAR = {"data": Adult(), "clients": Uniform()}
 SUMS = {"model": ItemItem(), "algorithm": SumOfStatistics()}
 FURTHER = Plan(name="further", data=Storefront(), clients=ByCustomer(), model=MatrixFactorisation(), algorithm=FedAvg())
+CHOOSING: dict[str, Any] = {"protect": (Gaussian(),), "choose": PrivateChoice()}
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     # what contradicts what: (changes to a sound plan, words that the message must hold)
     "no rounds": ({"rounds": 0}, ("rounds", "0")),
     "a negative cohort": ({"cohort": -1}, ("cohort", "-1")),
     "an unknown sampling": ({"sampling": "bernoulli"}, ("sampling", "fixed", "poisson", "bernoulli")),
     "Poisson sampling of everyone": ({"sampling": "poisson"}, ("Poisson", "cohort", "0")),
+    "everyone in turn": ({"sampling": "cyclic"}, ("cyclic", "cohort", "0")),
+    "noise that counts on coins, in turn": (
+        {"sampling": "cyclic", "cohort": 50, "protect": (Gaussian(),)},
+        ("Gaussian", "cyclic", "cohort = 0"),
+    ),
+    "correlated noise by coins": (
+        {"sampling": "poisson", "cohort": 50, "protect": (MatrixGaussian(),)},
+        ("MatrixGaussian", "poisson", "cyclic"),
+    ),
     "everybody drops out": ({"dropout": 1.0}, ("dropout", "1.0")),
     "a negative dropout": ({"dropout": -0.1}, ("dropout", "-0.1")),
     "a dropout that is no number": ({"dropout": float("nan")}, ("dropout", "nan")),
@@ -230,6 +242,29 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "shares of noise that may be too few": (
         {"protect": (DistributedGaussian(survivors_at_least=50),), "secure_sum": SecAgg(minimum=20)},
         ("50", "20", "minimum"),
+    ),
+    "a proof of a norm that nothing bounds": (
+        {"secure_sum": SecAgg(minimum=20, proof="norm")},
+        ('proof = "norm"', "Clip", "protect"),
+    ),
+    "protecting examples that nobody clips": (
+        {
+            **TABULAR,
+            "model": LogisticRegression(),
+            "secure_sum": SecAgg(minimum=20),
+            "protect": (DistributedGaussian(examples=100),),
+        },
+        ("DistributedGaussian", "single examples", "FedAvg", "ExampleSGD"),
+    ),
+    "a curve through no epsilon": ({"tradeoff": (1.0, 0.0)}, ("tradeoff", "above 0", "0.0")),
+    "a choice among one": ({"protect": (Gaussian(),), "choose": PrivateChoice()}, ("PrivateChoice", "several", "also")),
+    "a choice by items that nobody held out": (
+        {**CHOOSING, "also": (replace(FURTHER, protect=(Gaussian(),), validation=False),)},
+        ("PrivateChoice", "further", "validation"),
+    ),
+    "a choice by different items": (
+        {**CHOOSING, "also": (replace(FURTHER, protect=(Gaussian(),), split_seed=1),)},
+        ("further", "federated", "split_seed"),
     ),
     "two memories": ({"protect": (Memory(), Memory(name="other"))}, ("Memory", "remembers", "before")),
     "encoding clients that were added up": (
@@ -344,7 +379,8 @@ def test_every_field_counts_in_the_digest(plan: MakePlan) -> None:
         {"protect": (Clip(),)}, {"protect": (Clip(0.5),)}, {"aggregator": Sum()}, {"secure_sum": SecAgg()},
         {"secure_between": "nodes"}, {"quantise_bound": 2.0}, {"trainer": Fused()}, {"seed": 1}, {"simulation": True},
         {"dropout": 0.1}, {"select": "best"}, {"validation": False}, {"split_seed": 1}, {"draws": 6}, {"folds": 2},
-        {"baselines": (Popularity(),)}, {"also": (FURTHER,)},
+        {"baselines": (Popularity(),)}, {"also": (FURTHER,)}, {"tradeoff": (1.0,)},
+        {**CHOOSING, "also": (replace(FURTHER, protect=(Gaussian(),)),)},
     ]  # fmt: skip
     assert {key for change in changes for key in change} >= set(Plan.__dataclass_fields__)
     digests = [plan().digest(), *(plan(**change).digest() for change in changes)]

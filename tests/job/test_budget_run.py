@@ -285,5 +285,5 @@ def test_the_unit_of_the_budget_must_be_the_one_that_the_noise_hides(plan: Plan,
     assert steps == [{Event("gaussian", 2.0, "poisson", 0.5): 2}] * 3
     with pytest.raises(BudgetError, match=r"one customer.*hides one example"):
         _steps(replace(table, algorithm=own, protect=()), "customer", 0)
-    with pytest.raises(BudgetError, match=r"one example.*hides one client"):
+    with pytest.raises(BudgetError, match=r"one example.*hides one institution"):
         _steps(table, "example", 0)

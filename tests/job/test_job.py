@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -268,6 +269,26 @@ def test_dropouts_are_counted_and_the_opened_sum_is_exact(sums, tmp_path, betwee
     assert report["secure_sum"]["exact"] is True
     assert report["secure_sum"]["dropped"] == sum(record["dropped"] for record in records) > 0
     assert all(record["clients"] + record["dropped"] == 40 for record in records)
+
+
+@pytest.mark.parametrize("between", ["clients", "nodes"])
+def test_the_report_says_how_many_proofs_were_checked_and_that_sums_were_exact(sums, tmp_path, between):
+    if os.environ.get("CI") != "1":
+        pytest.importorskip("py_arkworks_bls12381")
+    plan = replace(
+        sums,
+        model=Popularity(),
+        secure_sum=SecAgg(minimum=2, proof="opening"),
+        secure_between=between,
+        clients=Uniform(4),
+    )
+    done = run(plan, tmp_path / "run")
+    report = done.report
+    told = report["secure_sum"]
+    parties = 4 if between == "nodes" else told["clients"]
+    assert (told["proof"], told["proofs"], told["exact"]) == ("opening", 2 * parties, True)
+    assert "proofs checked" in str(done)
+    assert "proof" not in run(replace(plan, secure_sum=SecAgg(minimum=2)), tmp_path / "bare").report["secure_sum"]
 
 
 def test_a_sum_that_is_not_the_plain_one_would_be_told(sums, tmp_path, monkeypatch):

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tacit.audit.tradeoff import page, tradeoff_panel
+from tacit.audit.verify import verify
 from tacit.core.plan import Plan
-from tacit.core.values import PlanError
+from tacit.core.values import PlanError, VerificationError
 from tacit.data.clients import ByCustomer, Uniform
+from tacit.data.interactions import Interactions
 from tacit.data.storefront import Storefront
-from tacit.job.api import run
+from tacit.federation.vocabulary import parse_plan, read_plan
+from tacit.job.api import resume, run
+from tacit.job.budget import Drawing
+from tacit.job.run import run_job
 from tacit.job.tradeoff import Tradeoff, private_training, tradeoff
+from tacit.job.training import Step
 from tacit.learning.sum_of_statistics import SumOfStatistics
 from tacit.models.noise_aware_projection import NoiseAwareProjection
 from tacit.models.popularity import Popularity
 from tacit.privacy.accountant import noise_multiplier
+from tacit.privacy.budget.account import Account, Allowance
+from tacit.privacy.budget.book import Book
+from tacit.privacy.budget.errors import BudgetError
+from tacit.privacy.budget.location import at
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.gaussian import Gaussian
 
@@ -109,3 +121,102 @@ def test_a_run_of_two_rounds_ranks_as_the_curve_says(tmp_path: Path) -> None:
     *_, found = tradeoff(replace(loop, secure_sum=None), SHOP.load(), (1e5,), 1)
     assert isinstance(found, Tradeoff)
     assert abs(report["private"]["hr@10"] - found.points[0]["hr@10"]) <= 0.02
+
+
+# -- in a run ----------------------------------------------------------------------------------------------------------
+
+COUNTS = replace(PRIVATE, model=Popularity())  # the quickest model that is learned from sums
+WITH_CURVE = replace(
+    COUNTS,
+    name="plain",
+    protect=(),
+    also=(replace(COUNTS, baselines=(), tradeoff=(8.0, 1.0)),),
+)
+
+
+@pytest.fixture(scope="module")
+def with_curve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that draws a curve of two points."""
+    folder = tmp_path_factory.mktemp("curve") / "run"
+    run(WITH_CURVE, folder)
+    return folder
+
+
+def test_a_run_s_curve_is_the_one_that_the_command_draws_and_stands_in_its_report(with_curve: Path) -> None:
+    report = json.loads((with_curve / "report.json").read_text())
+    alone = [*tradeoff(private_training(WITH_CURVE), SHOP.load(), (1.0, 8.0), seeds=3)][-1]
+    assert isinstance(alone, Tradeoff)
+    found = report["tradeoff"]
+    assert found["points"] == list(alone.points) and found["trainings"] == 7
+    assert found["levels"]["no noise"] == alone.levels["no noise"]
+    assert found["levels"]["popularity"] == report["popularity"]["hr@10"] == alone.levels["Popularity"]
+    assert found["levels"]["plain"] == report["plain"]["hr@10"]
+    assert "Quality by privacy" in (with_curve / "report.html").read_text()
+
+
+def test_every_point_of_the_curve_has_its_calibrated_plan_under_the_ledger(with_curve: Path) -> None:
+    assert verify(with_curve).finished
+    for epsilon in (1.0, 8.0):
+        kept = read_plan(with_curve / "plans" / f"tradeoff-{epsilon:g}.toml")
+        assert kept.noise == Gaussian(1.0, noise_multiplier(epsilon, 1e-5, 1, "all", 1.0))
+    path = with_curve / "plans" / "tradeoff-1.toml"
+    path.write_text(path.read_text() + "# altered\n")
+    with pytest.raises(VerificationError, match=r"tradeoff-1\.toml"):
+        verify(with_curve)
+
+
+def test_an_interrupted_curve_goes_on_with_the_points_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, seen = iter(run_job(WITH_CURVE, tmp_path / "run")), []
+    for step in steps:
+        assert isinstance(step, Step)
+        if step.training == "tradeoff":
+            seen.append(step.record["epsilon"])
+            break
+    del steps
+    drawn: list[float] = []
+
+    def watched(plan: Plan, data: Interactions, epsilons: list[float], seeds: int) -> Any:
+        drawn.extend(epsilons)
+        return tradeoff(plan, data, epsilons, seeds)
+
+    monkeypatch.setattr("tacit.job.curve.tradeoff", watched)
+    report = resume(tmp_path / "run").report
+    assert (seen, drawn) == ([1.0], [8.0])
+    assert [point["epsilon"] for point in report["tradeoff"]["points"]] == [1.0, 8.0]
+    monkeypatch.undo()
+    assert report["tradeoff"] == run(WITH_CURVE, tmp_path / "whole").report["tradeoff"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (replace(WITH_CURVE, tradeoff=(2.0,)), "one curve"),
+        (replace(PRIVATE, name="plain", protect=(), tradeoff=(2.0,)), "Gaussian"),
+        (replace(WITH_CURVE, name="tradeoff"), "another part of the report"),
+        (replace(WITH_CURVE, name="tradeoff-8"), "point of the curve"),
+    ],
+)
+def test_a_curve_that_cannot_be_drawn_is_refused_before_data_are_touched(
+    plan: Plan, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tacit.job.run.load", lambda *_: pytest.fail("data were touched"))
+    with pytest.raises(PlanError, match=words):
+        run(plan, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_curve_is_an_experiment_that_no_budget_pays_for(tmp_path: Path) -> None:
+    book = Book(at(str(tmp_path / "budget.sqlite3")))
+    book.open(Account("bank-a", "recommendations"), Allowance(100.0, 1e-5))
+    drawing = Drawing("bank-a", place=book.database.place)
+    with pytest.raises(BudgetError, match=r"2 epsilons and once without noise.*experiment.*Leave out `tradeoff`"):
+        run(replace(PRIVATE, tradeoff=(1.0, 2.0)), tmp_path / "run", budget=drawing)
+    assert len(book.history(Account("bank-a", "recommendations"))) == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_further_training_does_not_inherit_the_wish_for_a_curve() -> None:
+    plan = replace(PRIVATE, tradeoff=(1.0, 2.5), also=(replace(PRIVATE, name="other", baselines=()),))
+    read = parse_plan(plan.toml())
+    assert read == plan and read.also[0].tradeoff == () and read.digest() == plan.digest()

@@ -14,12 +14,17 @@ from tacit.core.plan import Plan
 from tacit.core.values import PlanError, Schema
 from tacit.data.adult import Adult
 from tacit.data.clients import Uniform
+from tacit.federation.engines.in_process import InProcess
+from tacit.federation.run import run
+from tacit.federation.worker import Worker
 from tacit.learning.contribution import template
 from tacit.learning.dp_sgd import DPSGD
 from tacit.learning.example_gradients import clipped_sum
 from tacit.learning.example_sgd import ExampleSGD
 from tacit.learning.fedavg import FedAvg
 from tacit.learning.public_scale import PublicScale
+from tacit.learning.standardised import Standardised
+from tacit.learning.trainers.accumulate import add_statistics
 from tacit.models.logistic_regression import LogisticRegression
 from tacit.models.matrix_factorisation import MatrixFactorisation
 from tacit.models.multilayer_perceptron import MultilayerPerceptron
@@ -28,6 +33,7 @@ from tacit.privacy.calibrate import calibrate
 from tacit.privacy.randomness import simulated
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
+from tacit.privacy.unit import noisy_steps, unit_of
 
 MODELS = [LogisticRegression(l2=0.1), MultilayerPerceptron(4)]
 
@@ -155,7 +161,7 @@ def test_the_last_round_gives_the_average_of_the_models(data) -> None:
         np.testing.assert_allclose(state.shared["weight"], average if settle else seen[-1], atol=1e-6)
 
 
-def test_an_example_mechanism_without_example_clipping_is_refused_when_it_is_calibrated() -> None:
+def test_an_example_mechanism_without_example_clipping_is_refused_when_the_plan_is_made() -> None:
     noise = DistributedGaussian(2.0, noise_multiplier=0.0, epsilon=1.0, survivors_at_least=8, examples=6000)
     parts = {
         "data": Adult(), "clients": Uniform(parties=8), "model": LogisticRegression(), "protect": (noise,),
@@ -163,9 +169,73 @@ def test_an_example_mechanism_without_example_clipping_is_refused_when_it_is_cal
     }  # fmt: skip
     for algorithm in (FedAvg(), ExampleSGD(clip=3.0), PublicScale(inner=ExampleSGD(clip=3.0))):
         with pytest.raises(PlanError, match="single examples"):
-            calibrate(Plan(algorithm=algorithm, **parts), 8)
+            Plan(algorithm=algorithm, **parts)
     plan = Plan(algorithm=PublicScale(inner=ExampleSGD(clip=2.0)), **parts)
     calibrated = calibrate(plan, 8)
     assert calibrated.noise is not None and 0.0 < calibrated.noise.noise_multiplier < 100.0
     with pytest.raises(PlanError, match="noise is shared out"):
         calibrate(replace(plan, secure_sum=SecAgg(minimum=3)), 8)
+
+
+def total(work, clients, shared, clip=None):
+    return add_statistics(work, shared, {}, clients, np.arange(len(clients)), clip)
+
+
+def test_seeded_steps_are_the_same_again_and_each_client_s_are_its_own(data) -> None:
+    """Under `simulation`; else every call draws anew. A client's noise does not depend on who is summed with it."""
+    clients, model = data["tabular"], LogisticRegression()
+    shared, work = parameters(model), DPSGD(steps=2, rate=0.5).work(model, (), "uniform")
+    seeded = work.seeded(7)
+    one, again, other = (total(w, clients, shared)["weight"] for w in (seeded, seeded, work.seeded(8)))
+    assert np.array_equal(one, again) and not np.allclose(one, other)
+    assert not np.allclose(total(work, clients, shared)["weight"], total(work, clients, shared)["weight"])
+    alone = sum(total(seeded, replace(clients.take([c]), first=c), shared)["weight"] for c in range(len(clients)))
+    np.testing.assert_allclose(alone, one, atol=1e-9)
+    np.testing.assert_allclose(total(seeded, clients, shared, 1e6)["weight"], one, atol=1e-9)
+
+
+def example_plan(**changes) -> Plan:
+    parts = {"data": Adult(), "clients": Uniform(parties=8), "model": LogisticRegression(), "rounds": 4}
+    return Plan(**(parts | {"algorithm": FedAvg(local=DPSGD(noise_multiplier=0.0, epsilon=2.0))} | changes))
+
+
+@pytest.mark.parametrize("algorithm", [None, PublicScale(inner=FedAvg(local=DPSGD(noise_multiplier=0.0, epsilon=2.0)))])
+def test_steps_with_a_target_get_the_least_noise_that_keeps_it_over_all_rounds(algorithm) -> None:
+    plan = example_plan() if algorithm is None else example_plan(algorithm=algorithm)
+    ready = calibrate(plan, 8)
+    steps = noisy_steps(ready)
+    assert 1.98 < spent(steps.events(4), steps.delta).epsilon <= 2.0
+    assert unit_of(ready) == "example" and calibrate(ready, 8) == ready
+
+
+def test_steps_without_a_noise_multiplier_are_refused_before_the_first_round(data) -> None:
+    clients, plan = data["tabular"], example_plan(validation=False)
+    engine = InProcess({"all": Worker(plan, clients)})
+    with pytest.raises(PlanError, match=r"DPSGD.*calibrate"):
+        next(run(plan, engine, clients.schema))
+    with pytest.raises(PlanError, match=r"DPSGD.*calibrate"):
+        plan.algorithm.work(plan.model, 1).sums(parameters(plan.model), {}, clients)
+
+
+@pytest.mark.parametrize(("noise", "epsilon", "delta"), [(0.0, 0.0, 0.1), (1.0, 1.0, 0.1), (-1.0, 2.0, 0.1), (1, 0, 1)])
+def test_steps_need_either_noise_or_a_target_and_a_delta(noise, epsilon, delta) -> None:
+    with pytest.raises(ValueError, match="DPSGD needs"):
+        DPSGD(noise_multiplier=noise, epsilon=epsilon, delta=delta)
+
+
+def test_private_steps_behind_open_sums_of_columns_are_refused() -> None:
+    with pytest.raises(PlanError, match="PublicScale"):
+        example_plan(algorithm=Standardised(inner=FedAvg(local=DPSGD())))
+
+
+@pytest.mark.parametrize(("simulation", "same"), [(True, True), (False, False)])
+def test_under_simulation_the_noise_of_steps_follows_the_seed_and_else_the_operating_system(
+    data, simulation, same
+) -> None:
+    clients = data["tabular"]
+    plan = example_plan(algorithm=FedAvg(local=DPSGD(steps=2)), rounds=2, simulation=simulation)
+    runs = []
+    for _ in range(2):
+        *_, last = run(plan, InProcess({"all": Worker(plan, clients)}), clients.schema)
+        runs.append(last.state.shared["weight"])
+    assert np.array_equal(*runs) == same

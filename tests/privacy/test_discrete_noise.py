@@ -49,29 +49,57 @@ def test_a_discrete_laplace_has_its_weights(scale: float) -> None:
     assert fits(discrete_laplace(scale, COUNT, simulated("laplace", scale)), np.exp(-np.abs(k) / scale)) > 1e-6
 
 
-def test_where_doubles_cannot_tell_exact_arithmetic_gives_the_same_distribution(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Every comparison is sent the exact way; the draws are then those of the doubles."""
-    fast = discrete_gaussian(1.3, 300, simulated("exact"))
-    calls = []
-    exact = discrete_noise._coin
-    monkeypatch.setattr(discrete_noise, "_DOUBT", 2.0)
-    monkeypatch.setattr(discrete_noise, "_coin", lambda *given: calls.append(1) or exact(*given))
-    np.testing.assert_array_equal(discrete_gaussian(1.3, 300, simulated("exact")), fast)
-    assert len(calls) > 300
+@pytest.mark.parametrize("sigma", [0.4, 1.3, 20.0, 1e6])
+def test_exact_arithmetic_and_doubles_decide_alike(sigma: float) -> None:
+    """500 tries of a fixed seed, each decided both ways; a discrete Laplace of the same scale too."""
+    parts = 8 if sigma >= discrete_noise._WIDE else 1
+    gauss = discrete_noise._Law(int(sigma / parts) + 1, parts, variance=Fraction(sigma) ** 2)
+    for law in (gauss, discrete_noise._Law(math.ceil(sigma * 1000 / 8), 8, 1000)):
+        words = np.frombuffer(simulated("ways", sigma).bytes(16 * 500), np.uint32)
+        drawn, kept = np.zeros(500, np.int64), np.zeros(500, np.uint8)
+        half = float(1 / (2 * law.variance)) if law.variance else 0.0
+        edges, first = discrete_noise._TABLES[law.parts]
+        assert not discrete_noise._try(
+            words, edges, first, law.width, law.divisor, law.parts, float(law.peak), half, drawn, kept
+        )
+        exact = [discrete_noise._exactly(law, words[4 * i : 4 * i + 4].tolist(), secure()) for i in range(500)]
+        assert [None if not kept[i] else int(drawn[i]) for i in range(500)] == exact
+        assert 0.3 < kept.mean() < 1.0
+
+
+def test_a_try_that_doubles_cannot_decide_is_left_to_exact_arithmetic() -> None:
+    """Words at the edges of the geometric part, and at the chance of a try: each is found to be in doubt."""
+    edges, first = discrete_noise._TABLES[8]
+    chance = math.exp(-100.0 / (8 * 128))
+    thirds = [*edges[:20].tolist(), 0, 2**32 - 1]
+    rows = [[100, 0, third, 5] for third in thirds] + [[100, 0, 2**32 - 1, int(chance * 2**32)]]
+    words = np.array(rows, np.uint32).ravel()
+    drawn, kept = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint8)
+    doubts = discrete_noise._try(words, edges, first, 128, 1, 8, 0.0, 0.0, drawn, kept)
+    assert doubts == 22 and kept.tolist() == [2] * 21 + [1, 2]
+    drawn_exactly = discrete_noise._exactly(discrete_noise._Law(128), rows[0], secure())
+    assert drawn_exactly in (100, 228)  # the word ends just at the edge between whole = 0 and 1
+
+
+@pytest.mark.parametrize("parts", [1, 8])
+def test_the_geometric_part_is_the_whole_part_of_a_logarithm(parts: int) -> None:
+    random = np.random.default_rng(0)
+    for word in random.integers(1000, 2**32, 200).tolist():
+        low, high = (math.floor(-parts * math.log(w / 2**32)) for w in (word + 1, word))
+        assert low <= discrete_noise._geometric(word, parts, secure()) <= high
+    assert discrete_noise._geometric(0, parts, secure()) >= math.floor(parts * 22.18)
 
 
 @pytest.mark.parametrize("x", [Fraction(0), Fraction(1, 3), Fraction(1), Fraction(40), Fraction(1, 10**30)])
 def test_an_exact_coin_agrees_with_the_number_that_it_is_compared_with(x: Fraction) -> None:
-    edge = math.floor(math.exp(-x) * 2.0**64)
+    edge = math.floor(math.exp(-x) * 2.0**32)
     source = secure()
-    if 1000 < edge < 2**64 - 2000:
-        assert discrete_noise._coin(x, edge - 2**12, source) and not discrete_noise._coin(x, edge + 2**12, source)
-    elif edge >= 2**64 - 2000:
-        assert discrete_noise._coin(x, 2**63, source)
+    if 1000 < edge < 2**32 - 500:
+        assert discrete_noise._coin(x, edge - 8, source) and not discrete_noise._coin(x, edge + 8, source)
+    elif edge >= 2**32 - 500:
+        assert discrete_noise._coin(x, 2**31, source)
     else:
-        assert not discrete_noise._coin(x, 2**63, source)
+        assert not discrete_noise._coin(x, 2**31, source)
 
 
 def test_draws_of_one_stream_are_the_same_and_of_another_are_not() -> None:

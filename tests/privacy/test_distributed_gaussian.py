@@ -13,7 +13,7 @@ from tacit.core.values import PlanError, Turn
 from tacit.privacy.accountant import spent
 from tacit.privacy.quantise import Quantiser
 from tacit.privacy.randomness import secure, simulated
-from tacit.privacy.transforms.distributed_gaussian import LEAST, DistributedGaussian
+from tacit.privacy.transforms.distributed_gaussian import LEAST, DistributedGaussian, log_closeness
 from tacit.privacy.transforms.gaussian import Gaussian
 
 COUNT = 100_000
@@ -106,8 +106,81 @@ def test_a_sum_of_discrete_gaussians_is_nearly_one_as_proposition_14_says(sigma:
     whole = np.exp(-np.square(places) / (2.0 * shares * sigma**2))
     whole /= whole.sum()
     tau = 10.0 * sum(math.exp(-2.0 * math.pi**2 * sigma**2 * j / (j + 1)) for j in range(1, shares))
+    assert tau <= math.exp(log_closeness(sigma, shares)) * (1.0 + 1e-12)
     middle = np.abs(places) <= 6 * sigma * math.sqrt(shares)  # beyond, the finite sums above say nothing
     assert np.abs(np.log(total[middle] / whole[middle])).max() <= tau
+
+
+def summed(sigma: float, shares: int) -> tuple[np.ndarray, np.ndarray]:
+    """(whole numbers, exact chances of the sum of so many discrete Gaussians), by convolution."""
+    k = np.arange(-int(14 * sigma) - 1, int(14 * sigma) + 2)
+    one = np.exp(-np.square(k / sigma) / 2.0)
+    one /= one.sum()
+    total = one
+    for _ in range(shares - 1):
+        total = np.convolve(total, one)
+    return np.arange(len(total)) - len(total) // 2, total
+
+
+def hockey_stick(one: np.ndarray, other: np.ndarray, epsilon: float) -> float:
+    """The larger delta of both directions."""
+    return max(float(np.maximum(p - math.exp(epsilon) * q, 0.0).sum()) for p, q in ((one, other), (other, one)))
+
+
+@pytest.mark.parametrize(("sigma", "shares", "moved"), [(0.5, 2, 1), (0.6, 3, 1), (0.8, 2, 2)])
+def test_the_exact_loss_of_coarse_shares_is_that_of_one_discrete_gaussian_and_tau(
+    sigma: float, shares: int, moved: int
+) -> None:
+    """Convolution, where shares are so coarse (refused in a plan) that tau can be seen: within e^tau, 2 tau."""
+    places, total = summed(sigma, shares)
+    whole = np.exp(-np.square(places) / (2.0 * shares * sigma**2))
+    whole /= whole.sum()
+    tau = math.exp(log_closeness(sigma, shares))
+    assert 1e-6 < tau < 1.0
+    for epsilon in (0.0, 0.5, 2.0):
+        exact = hockey_stick(total, np.roll(total, moved), epsilon + 2.0 * tau)
+        assert exact <= math.exp(tau) * hockey_stick(whole, np.roll(whole, moved), epsilon) + 1e-12
+
+
+@pytest.mark.parametrize(("sampling", "rate"), [("all", 1.0), ("poisson", 0.2)])
+@pytest.mark.parametrize("shares", [1, 4])
+def test_the_exact_loss_of_the_coarsest_accepted_shares_is_within_what_is_accounted(
+    sampling: str, rate: float, shares: int
+) -> None:
+    """Convolution at 64 steps a share, one value, a client that moves it by the clip norm; beside the accountant.
+
+    Sampled: a mixture of both, against nobody, in both directions. Within 10 % of the stated delta, too.
+    """
+    mechanism = DistributedGaussian(clip_norm=1.0, noise_multiplier=64.0 / 43.0, survivors_at_least=shares)
+    event = mechanism.event(sampling, rate, TURN)
+    assert event is not None
+    _, nobody = summed(LEAST, shares)
+    moved = np.roll(nobody, round(43 * math.sqrt(shares)))
+    for delta in (1e-3, 1e-6):
+        epsilon = spent([event], delta).epsilon
+        found = hockey_stick(rate * moved + (1.0 - rate) * nobody, nobody, epsilon)
+        assert 0.9 * delta <= found <= delta * (1.0 + 1e-6)
+
+
+def test_the_factor_that_the_accounting_leaves_out_is_nothing_at_the_coarsest_accepted_shares() -> None:
+    """Of 2^31 parties and 2^40 values together, and for ever so many rounds: less than 10^-17000."""
+    assert (log_closeness(LEAST, 2**31) + math.log(2.0**40 * 1e12)) / math.log(10.0) < -17000
+
+
+def test_what_rounding_adds_to_the_part_of_an_example_is_covered_by_as_much_more_noise() -> None:
+    """Two sums that differ by one example, rounded by the same random bits, as the quantiser does it."""
+    rows = replace(MECHANISM, examples=100)
+    codec = Quantiser(50.0 + rows.headroom(Turn(size=20, clients=12, parties=12), 1e-6) / 12, 12, (20,))
+    step, random, furthest = codec.steps[0], np.random.default_rng(0), 0.0
+    for seed in range(300):
+        x, one = random.standard_normal(20), random.standard_normal(20) * (random.random(20) < 0.2)
+        other = x + 0.5 * one / max(float(np.linalg.norm(one)), 1e-9)
+        a, b = (codec.encode(v, simulated("bits", seed)).view(np.int32).astype(np.int64) for v in (x, other))
+        furthest = max(furthest, float(np.linalg.norm(a - b)) * step)
+    assert 0.5 < furthest <= 0.5 + step * math.sqrt(20)
+    share = rows._share(20, step)
+    assert share == pytest.approx(1.2 * (0.5 + step * math.sqrt(20)) / math.sqrt(8), rel=1e-12)
+    assert MECHANISM._share(20, step) == pytest.approx(0.6 / math.sqrt(8), rel=1e-12)  # clients are shrunk instead
 
 
 @pytest.mark.parametrize(("eta", "sigma", "close"), [(1.0, 3.0, 1e-6), (1.5, 4.0, 1e-14)])

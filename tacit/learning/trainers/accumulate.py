@@ -31,12 +31,17 @@ def add(sums: dict[str, Array], contribution: Params, clip_norm: float | None) -
 def add_statistics(
     work: Statistics, shared: Params, own: dict[str, Array], population: Population, cohort: Array, clip: float | None
 ) -> Params:
-    """Sums of a statistics work over a cohort: all clients at once, or one by one where each must be bounded."""
+    """Sums of a statistics work over a cohort: all clients at once, or one by one where each must be bounded.
+
+    Work that draws noise for each client (it has `over`) is told which ones they are.
+    """
     groups = [cohort] if clip is None else [cohort[i : i + 1] for i in range(len(cohort))]
+    over = getattr(work, "over", None)
     sums: dict[str, Array] = {}
     for group in groups:
         mine = {name: values[group] for name, values in own.items()}
-        part, new = work.sums(shared, mine, population.take(group))
+        told: Statistics = work if over is None else over(population.first + group)
+        part, new = told.sums(shared, mine, population.take(group))
         add(sums, part, clip)
         for name, values in new.items():
             own[name][group] = values

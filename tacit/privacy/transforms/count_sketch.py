@@ -15,12 +15,13 @@ from functools import lru_cache
 import numpy as np
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Array, Event, Turn, Vector
+from tacit.core.values import Array, Turn, Vector
+from tacit.privacy.layer import Layer
 from tacit.privacy.within import within
 
 
 @dataclass(frozen=True, slots=True)
-class CountSketch:
+class CountSketch(Layer):
     """Sends a table of `rows` times d / (ratio * rows) buckets; a value is read back as a mean or median over rows.
 
     Guarantees:
@@ -29,6 +30,9 @@ class CountSketch:
         no contribution grows beyond the square root of the fullest bucket.
     """
 
+    per_client = True  # every client sketches what it sends
+    lossy = True  # values that share a bucket come back mixed
+
     ratio: float = 16.0  # values / buckets
     rows: int = 1  # hashes of each value; more find large values in small ones, and leave fewer buckets to each
     median: bool = False  # read the median over rows, which large values disturb less; then the third line is no mean
@@ -36,26 +40,6 @@ class CountSketch:
     def __post_init__(self) -> None:
         if not 1.0 <= self.ratio <= 1e9 or self.rows < 1:
             raise ValueError(f"CountSketch needs a ratio from 1 to 10^9 and at least one row, got {self!r}")
-
-    @property
-    def bound(self) -> float | None:
-        """It bounds nothing."""
-        return None
-
-    @property
-    def noisy(self) -> bool:
-        """Public hashes are not private."""
-        return False
-
-    @property
-    def per_client(self) -> bool:
-        """Every client sketches what it sends."""
-        return True
-
-    @property
-    def lossy(self) -> bool:
-        """Values that share a bucket come back mixed."""
-        return True
 
     @property
     def linear(self) -> bool:
@@ -84,10 +68,6 @@ class CountSketch:
         table = total.reshape(self.rows, width) * math.sqrt(self.rows)
         read = signs * np.take_along_axis(table, buckets, axis=1)
         return np.asarray(np.median(read, axis=0) if self.median else read.mean(axis=0))
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
     def _width(self, size: int) -> int:
         return max(1, math.ceil(size / (self.ratio * self.rows))) if size else 0

@@ -3,13 +3,15 @@
 P. Kairouz, Z. Liu, T. Steinke: "The Distributed Discrete Gaussian Mechanism for Federated Learning with Secure
 Aggregation", ICML 2021, https://arxiv.org/abs/2102.06387, Algorithms 1 and 2, Proposition 14 (the sum of discrete
 Gaussians). Differs from the paper: no rotation, since the quantiser has 2^31 / parties steps within the bound; rounding
-cannot lengthen a contribution, which is shrunk by as much first; what a noisy sum needs beyond the bound is left free,
-and a sum that wraps all the same (2^-60 for each value) costs no privacy, only its accuracy.
+cannot lengthen a contribution, which is shrunk by as much first, and where single examples are protected the noise is
+larger by what rounding adds to an example's part; what a noisy sum needs beyond the bound is left free, and a sum that
+wraps all the same (2^-60 for each value) costs no privacy, only its accuracy.
 It is accounted as the Gaussian mechanism, tighter than the paper's concentrated bound. With s the sum's deviation in
 steps: a normal value of variance s^2 - 16, rounded to a whole number by a discrete Gaussian of deviation 4 around it,
 has the weights of the discrete Gaussian of variance s^2 but for a factor of 1 +- 10^-130 (C. Peikert: "An Efficient and
-Parallel Gaussian Sampler for Lattices", CRYPTO 2010, Theorem 3.1), and a sum of shares of 64 steps or more has them but
-for a factor of 1 +- 10^-1000 (Proposition 14). So the release is, to that factor, computed from a Gaussian one.
+Parallel Gaussian Sampler for Lattices", CRYPTO 2010, Theorem 3.1), and a sum of shares has them but for a factor of
+e^(+-tau) in each value (`log_closeness`): at 64 steps a share, which is the least that is accepted, 10^-17000 for any
+number of parties and values. So the release is, to that factor, computed from a Gaussian one.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from tacit.core.values import Array, Event, PlanError, Turn, Vector
 from tacit.privacy import noise_settings
 from tacit.privacy.clip import clipped
 from tacit.privacy.discrete_noise import discrete_gaussian
+from tacit.privacy.layer import Layer
 
-LEAST = 64.0  # steps: a share's smallest standard deviation
+LEAST = 64.0  # steps: a share's smallest standard deviation; tests prove what the accounting makes of it
 _ROUNDING = 4.0  # steps: the standard deviation of a rounding that makes a normal value a discrete Gaussian one
 
 
 @dataclass(frozen=True, slots=True)
-class DistributedGaussian:
+class DistributedGaussian(Layer):
     """Clip to L2 norm `clip_norm`; each party adds discrete Gaussian noise; the sum of enough shares is the noise.
 
     Of the parties whose contributions are opened, `survivors_at_least` less `colluding` add noise of
@@ -43,8 +46,11 @@ class DistributedGaussian:
         the sum of the shares of the stated survivors is noise of noise_multiplier * clip_norm on each value.
         fewer dropouts than stated leave more noise, and never less.
         one client moves the sum before noise by at most clip_norm in L2.
+        what rounding adds to the part of an example is covered by as much more noise.
         a share that is too coarse for the accounting is refused.
     """
+
+    noisy = True  # shares of noise are added, which the accountant charges
 
     clip_norm: float = 1.0
     noise_multiplier: float = 1.0  # noise standard deviation / clip norm, dimensionless; 0 = from `epsilon`
@@ -77,31 +83,16 @@ class DistributedGaussian:
         """L2 norm that no encoded contribution exceeds."""
         return self.clip_norm * max(self.examples, 1)
 
-    @property
-    def noisy(self) -> bool:
-        """Shares of noise are added, which the accountant charges."""
-        return True
+    def _share(self, size: int, step: float) -> float:
+        """Standard deviation of one party's noise on each of `size` values that are rounded to steps.
 
-    @property
-    def per_client(self) -> bool:
-        """It only bounds; noise is added to integers, later."""
-        return False
-
-    @property
-    def lossy(self) -> bool:
-        """What is within the bound comes back."""
-        return False
-
-    @property
-    def _share(self) -> float:
-        """Standard deviation of one party's noise."""
+        A client's own contribution is shrunk by what rounding adds to it before it is rounded. An example's part of a
+        contribution is not: two sums that differ by an example may be rounded apart by a step in each value.
+        """
         if self.noise_multiplier == 0.0:
             raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
-        return self.noise_multiplier * self.clip_norm / math.sqrt(self.survivors_at_least - self.colluding)
-
-    def length(self, turn: Turn) -> int:
-        """As many values as come in."""
-        return turn.size
+        moved = self.clip_norm + (step * math.sqrt(size) if self.examples else 0.0)
+        return self.noise_multiplier * moved / math.sqrt(self.survivors_at_least - self.colluding)
 
     def reach(self, bound: float, turn: Turn) -> float:
         """The bound."""
@@ -113,7 +104,7 @@ class DistributedGaussian:
 
     def headroom(self, turn: Turn, step: float) -> float:
         """What the noise of all parties together exceeds with a chance of 2^-60 in each value."""
-        whole = math.hypot(self._share, step) * math.sqrt(max(turn.parties, self.survivors_at_least))
+        whole = math.hypot(self._share(turn.size, step), step) * math.sqrt(max(turn.parties, self.survivors_at_least))
         return whole * math.sqrt(2.0 * 61.0 * math.log(2.0))
 
     def share(self, size: int, step: float, turn: Turn, source: Randomness) -> Array:
@@ -122,12 +113,13 @@ class DistributedGaussian:
         Raises:
             PlanError: a step so coarse that the accounting would not hold.
         """
-        if self._share < LEAST * step:
+        share = self._share(size, step)
+        if share < LEAST * step:
             raise PlanError(
-                f"one share of noise ({self._share:.3g}) is less than {LEAST:g} steps of the secure sum ({step:.3g}): "
+                f"one share of noise ({share:.3g}) is less than {LEAST:g} steps of the secure sum ({step:.3g}): "
                 "use fewer parties, a larger noise multiplier or fewer examples"
             )
-        return discrete_gaussian(self._share / step, size, source)
+        return discrete_gaussian(share / step, size, source)
 
     def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """The sum as it was opened, with its noise."""
@@ -138,3 +130,16 @@ class DistributedGaussian:
         variance = LEAST**2 * (self.survivors_at_least - self.colluding)  # in steps, at least
         left = math.sqrt(1.0 - _ROUNDING**2 / variance) * (1.0 - 1e-12)
         return Event("gaussian", self.noise_multiplier * left, sampling, sampling_rate)
+
+
+def log_closeness(share: float, parties: int) -> float:
+    """Natural logarithm of tau: every chance of the sum of shares is within e^(+-tau) of the discrete Gaussian's.
+
+    tau = 10 sum_k exp(-2 pi^2 share^2 k / (k + 1)), k = 1 to parties - 1 (Proposition 14), is bounded by the number of
+    its terms times the largest. Epsilon grows by 2 tau for each value that is released, and delta by a factor of e^tau.
+
+    Args:
+        share: standard deviation of one party's noise, in steps; at least 1/2.
+        parties: whose shares are summed.
+    """
+    return math.log(10.0 * max(parties - 1, 1)) - math.pi**2 * share**2

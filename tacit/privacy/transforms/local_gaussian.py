@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
 from tacit.core.values import Event, Turn, Vector
-from tacit.privacy import noise_settings
+from tacit.privacy import grid_noise, noise_settings
 from tacit.privacy.clip import clipped
+from tacit.privacy.layer import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class LocalGaussian:
+class LocalGaussian(Layer):
     """Clip to L2 norm `clip_norm`, then add normal noise of `noise_multiplier * clip_norm` before anything leaves.
 
     The statement is about one client's message: whatever it holds instead (replace-one), as if it took part in every
@@ -27,6 +28,9 @@ class LocalGaussian:
         what leaves a client is its bounded contribution plus noise of noise_multiplier * clip_norm on each value.
         no sampling is claimed and one client may be replaced.
     """
+
+    noisy = True  # encoding adds noise that the accountant charges
+    per_client = True  # every client adds its own
 
     clip_norm: float = 1.0
     noise_multiplier: float = 1.0  # noise standard deviation / clip norm, dimensionless; 0 = from `epsilon`
@@ -46,35 +50,17 @@ class LocalGaussian:
         """None: noise has no bound. A plan puts a Clip before it."""
         return None
 
-    @property
-    def noisy(self) -> bool:
-        """Encoding adds noise that the accountant charges."""
-        return True
-
-    @property
-    def per_client(self) -> bool:
-        """Every client adds its own."""
-        return True
-
-    @property
-    def lossy(self) -> bool:
-        """What is within the bound comes back, apart from noise."""
-        return False
-
-    def length(self, turn: Turn) -> int:
-        """As many values as come in."""
-        return turn.size
-
     def reach(self, bound: float, turn: Turn) -> float:
         """What a noisy contribution exceeds once in 10^17 times; it is then scaled back to this."""
-        return min(bound, self.clip_norm) + self.noise_multiplier * self.clip_norm * (math.sqrt(turn.size) + 9.0)
+        deviation = self.noise_multiplier * self.clip_norm * (1.0 + grid_noise.SLACK)
+        return min(bound, self.clip_norm) + deviation * (math.sqrt(turn.size) + 9.0)
 
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball, with noise: (d,) float64."""
         if self.noise_multiplier == 0.0:
             raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
-        noise = self.noise_multiplier * self.clip_norm * source.normal(len(x))
-        return clipped(clipped(x, self.clip_norm) + noise, self.reach(self.clip_norm, turn))
+        sent = grid_noise.noisy(clipped(x, self.clip_norm), self.clip_norm, self.noise_multiplier, source)
+        return clipped(sent, self.reach(self.clip_norm, turn))
 
     def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """The sum, with everybody's noise."""

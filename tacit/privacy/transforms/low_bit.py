@@ -18,7 +18,8 @@ import numpy as np
 from numba import njit
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Array, Event, Turn, Vector
+from tacit.core.values import Array, Turn, Vector
+from tacit.privacy.layer import Layer
 from tacit.privacy.within import within
 
 _LARGEST = 10  # binary digits of the largest block
@@ -26,7 +27,7 @@ _PADDING = 1.03
 
 
 @dataclass(frozen=True, slots=True)
-class LowBit:
+class LowBit(Layer):
     """Rounds every value up or down, by chance, to one of 2^bits points between -norm / sqrt(d) and norm / sqrt(d).
 
     Values outside are cut off, so `norm` should be about three times what a contribution measures: put a `Clip` before.
@@ -37,6 +38,9 @@ class LowBit:
         no encoded contribution is longer than norm.
         the mean of what comes back over roundings is the contribution where nothing is cut off.
     """
+
+    per_client = True  # every client rounds what it sends
+    lossy = True  # rounding loses the lower bits
 
     bits: int = 8  # per value: 8, 4, 2 or 1, say
     norm: float = 1.0  # L2 norm that no encoded contribution exceeds; the grid spans norm / sqrt(d)
@@ -49,24 +53,9 @@ class LowBit:
             raise ValueError(f"LowBit needs a finite norm > 0, got {self.norm}")
 
     @property
-    def bound(self) -> float | None:
+    def bound(self) -> float:
         """L2 norm that no encoded contribution exceeds."""
         return self.norm
-
-    @property
-    def noisy(self) -> bool:
-        """Rounding noise is not accounted for as privacy."""
-        return False
-
-    @property
-    def per_client(self) -> bool:
-        """Every client rounds what it sends."""
-        return True
-
-    @property
-    def lossy(self) -> bool:
-        """Rounding loses the lower bits."""
-        return True
 
     def length(self, turn: Turn) -> int:
         """The values, filled up to whole blocks."""
@@ -98,10 +87,6 @@ class LowBit:
     def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """(d,) the sum, rotated back."""
         return rotated_back(total, turn.size, turn.seed) if self.rotate else total
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
 
 def rotated(x: Vector, seed: int) -> Vector:

@@ -15,12 +15,13 @@ from functools import lru_cache
 import numpy as np
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Array, Event, Turn, Vector
+from tacit.core.values import Array, Turn, Vector
+from tacit.privacy.layer import Layer
 from tacit.privacy.within import within
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank:
+class LowRank(Layer):
     """Sends `rank` numbers for every row of `columns`: the row's coordinates along directions drawn anew each round.
 
     Guarantees:
@@ -30,6 +31,8 @@ class LowRank:
         no contribution grows.
     """
 
+    per_client = True  # every client projects what it sends
+
     columns: int = 32  # of the item table; a contribution is cut into rows of so many values, the last one filled up
     rank: int = 2
     unbiased: bool = True  # scale by columns / rank; False under error feedback, which sends the rest later
@@ -37,21 +40,6 @@ class LowRank:
     def __post_init__(self) -> None:
         if self.columns < 1 or not 1 <= self.rank <= self.columns:
             raise ValueError(f"LowRank needs columns >= 1 and a rank from 1 to columns, got {self!r}")
-
-    @property
-    def bound(self) -> float | None:
-        """It bounds nothing."""
-        return None
-
-    @property
-    def noisy(self) -> bool:
-        """A projection is not private: its directions are public."""
-        return False
-
-    @property
-    def per_client(self) -> bool:
-        """Every client projects what it sends."""
-        return True
 
     @property
     def lossy(self) -> bool:
@@ -67,10 +55,6 @@ class LowRank:
         """`rank` values for each row."""
         return -(-turn.size // self.columns) * self.rank
 
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound: orthonormal directions lengthen nothing."""
-        return bound
-
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """(rows * rank,) coordinates."""
         rows = np.zeros(-(-len(x) // self.columns) * self.columns)
@@ -83,10 +67,6 @@ class LowRank:
         if self.unbiased:
             rows *= self.columns / self.rank
         return np.asarray(rows).ravel()[: turn.size]
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
 
 @lru_cache(maxsize=4)

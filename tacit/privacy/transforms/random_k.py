@@ -13,11 +13,12 @@ from functools import lru_cache
 import numpy as np
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Array, Event, Turn, Vector
+from tacit.core.values import Array, Turn, Vector
+from tacit.privacy.layer import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class RandomK:
+class RandomK(Layer):
     """Sends the values at one in `ratio` places (blocks of `block` values), the places being public.
 
     Guarantees:
@@ -28,6 +29,8 @@ class RandomK:
         which places are sent depends on the round alone.
     """
 
+    per_client = True  # every client leaves out what it does not send
+
     ratio: float = 16.0  # places / places that are sent
     block: int = 1  # values that go together: the columns of an item table send whole items
     unbiased: bool = True  # scale by ratio; False under error feedback, which sends the rest later
@@ -35,21 +38,6 @@ class RandomK:
     def __post_init__(self) -> None:
         if not 1.0 <= self.ratio <= 1e9 or self.block < 1:
             raise ValueError(f"RandomK needs a ratio from 1 to 10^9 and a block of at least 1, got {self!r}")
-
-    @property
-    def bound(self) -> float | None:
-        """It bounds nothing."""
-        return None
-
-    @property
-    def noisy(self) -> bool:
-        """Public places are not private."""
-        return False
-
-    @property
-    def per_client(self) -> bool:
-        """Every client leaves out what it does not send."""
-        return True
 
     @property
     def lossy(self) -> bool:
@@ -64,10 +52,6 @@ class RandomK:
     def length(self, turn: Turn) -> int:
         """One in `ratio` blocks, at least one."""
         return len(places(turn.size, self.block, self.ratio, turn.seed)) * self.block
-
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound: leaving out lengthens nothing."""
-        return bound
 
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The values at the round's places."""
@@ -84,10 +68,6 @@ class RandomK:
         scale = blocks / len(chosen) if self.unbiased and len(chosen) else 1.0
         out[chosen] = scale * total.reshape(-1, self.block)
         return out.ravel()[: turn.size]
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
 
 @lru_cache(maxsize=4)

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 from tacit.core.protocols import Randomness
 from tacit.core.values import Event, Turn, Vector
-from tacit.privacy import noise_settings
+from tacit.privacy import grid_noise, noise_settings
 from tacit.privacy.clip import clipped
+from tacit.privacy.layer import Layer
 
 SHAPES = ("linear", "exponential", "cosine")
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledGaussian:
+class ScheduledGaussian(Layer):
     """Clip to `clip_norm`; noise on the sum of `noise_multiplier` in round 1 to `noise_multiplier * last` in the last.
 
     Guarantees:
@@ -29,6 +30,8 @@ class ScheduledGaussian:
         the rounds compose to the cost of each round's own noise.
         the first round has the noise multiplier and the last one last times that.
     """
+
+    noisy = True  # decoding adds noise that the accountant charges
 
     clip_norm: float = 1.0
     noise_multiplier: float = 1.0  # of round 1: noise standard deviation / clip norm; 0 = from `epsilon`
@@ -49,21 +52,6 @@ class ScheduledGaussian:
         """L2 norm that no encoded contribution exceeds."""
         return self.clip_norm
 
-    @property
-    def noisy(self) -> bool:
-        """Decoding adds noise that the accountant charges."""
-        return True
-
-    @property
-    def per_client(self) -> bool:
-        """It only bounds: trainers do so before they add."""
-        return False
-
-    @property
-    def lossy(self) -> bool:
-        """What is within the bound comes back."""
-        return False
-
     def multiplier(self, turn: Turn) -> float:
         """This round's noise multiplier."""
         done = (turn.round - 1) / max(turn.rounds - 1, 1)
@@ -72,23 +60,15 @@ class ScheduledGaussian:
         done = done if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * done)
         return self.noise_multiplier * (1.0 + (self.last - 1.0) * done)
 
-    def length(self, turn: Turn) -> int:
-        """As many values as come in."""
-        return turn.size
-
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound."""
-        return min(bound, self.clip_norm)
-
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball."""
         return clipped(x, self.clip_norm)
 
     def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
-        """The sum with this round's noise: (d,) float64."""
+        """The sum with this round's noise: (d,) float64, whole steps of a grid."""
         if self.noise_multiplier == 0.0:
             raise ValueError("this plan's noise multiplier was not computed yet: call calibrate() first")
-        return total + (self.multiplier(turn) * self.clip_norm) * source.normal(len(total))
+        return grid_noise.noisy(total, self.clip_norm, self.multiplier(turn), source)
 
     def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
         """What this round costs."""

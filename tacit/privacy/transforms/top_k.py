@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Event, Turn, Vector
+from tacit.core.values import Turn, Vector
+from tacit.privacy.layer import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class TopK:
+class TopK(Layer):
     """Sends the largest one in `ratio` values and their places.
 
     Not linear: places differ by client. In the clear they leave with the values, and they *are* the customer's history,
@@ -29,27 +30,14 @@ class TopK:
         no contribution grows.
     """
 
+    per_client = True  # every client chooses its own places
+
     ratio: float = 16.0  # values / values that are sent
     reveals_support: bool = False  # True: the plan accepts that item numbers leave in the clear
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.ratio <= 1e9:
             raise ValueError(f"TopK needs a ratio from 1 to 10^9, got {self.ratio}")
-
-    @property
-    def bound(self) -> float | None:
-        """It bounds nothing."""
-        return None
-
-    @property
-    def noisy(self) -> bool:
-        """Places of large values are the opposite of private."""
-        return False
-
-    @property
-    def per_client(self) -> bool:
-        """Every client chooses its own places."""
-        return True
 
     @property
     def lossy(self) -> bool:
@@ -60,10 +48,6 @@ class TopK:
         """All values: most of them zero. In the clear they leave as places and values (see `message`)."""
         return turn.size
 
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound: leaving out lengthens nothing."""
-        return bound
-
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """(d,) with zeros at all but the largest values."""
         keep = self.kept(len(x))
@@ -73,14 +57,6 @@ class TopK:
         out = np.zeros(len(x))
         out[chosen] = x[chosen]
         return out
-
-    def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
-        """The sum, unchanged."""
-        return total
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
     def kept(self, size: int) -> int:
         """How many values are sent."""
