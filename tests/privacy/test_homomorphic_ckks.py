@@ -119,6 +119,8 @@ def test_the_library_refuses_what_it_cannot_hold_and_what_is_no_ciphertext() -> 
         next(key.encrypt_integers(np.zeros(3)))
     with pytest.raises(ProtocolError, match="no CKKS context"):
         ckks.Key(b"nonsense")
+    with pytest.raises(ProtocolError, match="encrypts nothing"):
+        next(ckks.Key(key.secret()[:-2]).encrypt_integers(np.ones(3, np.uint32)))  # without the kind of encryption
     with pytest.raises(ProtocolError, match="nothing was added"):
         server.total(0)
     good = next(key.encrypt(np.ones(10), 2))
@@ -133,6 +135,32 @@ def test_the_library_refuses_what_it_cannot_hold_and_what_is_no_ciphertext() -> 
     for no_integers in (np.array([0.5]), np.array([np.nan]), np.array([np.inf]), np.array([2.0**40])):
         with pytest.raises(ProtocolError, match="no sum of integers"):
             ckks.whole(no_integers)
+
+
+def test_what_stands_around_a_ciphertext_is_refused_before_the_library_reads_outside_of_its_memory() -> None:
+    """No size, two sizes, no ciphertext, one twice, a size beyond the slots: each of these ended the process."""
+    key, server = ckks.Key(), ckks.Adder()
+    good = next(key.encrypt_integers(np.arange(50, dtype=np.uint32)))
+    size, body, scale = good[:3], good[3:-9], good[-9:]
+    server.add(0, good)
+    for wrong in (
+        b"\x0a\x00" + body + scale,
+        body + scale,
+        b"\x0a\x02\x32\x32" + body + scale,
+        size + size + body + scale,
+        size + scale,
+        size + body + body + scale,
+        b"\x0a\x02\x88\x27" + body + scale,
+        b"\x0a\x05\xff\xff\xff\xff\x0f" + body + scale,
+        size + body,
+        size + body + scale[:1] + bytes(8),
+        good + bytes(2**21),
+    ):
+        with pytest.raises(ProtocolError, match="no CKKS ciphertext"):
+            key.open(wrong)
+        with pytest.raises(ProtocolError, match="no CKKS ciphertext"):
+            server.add(0, wrong)
+    assert np.array_equal(key.open_integers(server.total(0)), np.arange(50))
 
 
 def test_without_tenseal_one_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

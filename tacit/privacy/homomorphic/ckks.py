@@ -12,6 +12,7 @@ they went in, and nothing else is ever said.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ REACH = 2.0**12  # largest absolute value of a sum: beyond, 54 bits less the sca
 UNIT = 2.0**-20  # what an integer 1 is encrypted as: sums of 32 bits fill the reach
 _LENGTH = 8  # bytes before a piece
 _ROOM = 66_560  # bytes for a ciphertext, written: 2 * 4096 words, and what stands around them
+_SCALED = b"\x19" + struct.pack("<d", _SCALE)  # how TenSEAL ends a ciphertext
 _SURE = 0.25  # of a unit: how far from an integer a sum of integers may be opened
 
 
@@ -53,6 +55,28 @@ def _fresh() -> Any:
     context = library.context(kind, _DEGREE, coeff_mod_bit_sizes=primes, encryption_type=way, n_threads=1)
     context.global_scale = _SCALE
     return context
+
+
+def _checked(written: bytes) -> bytes:
+    """A ciphertext from anybody, once what TenSEAL puts around it is exactly what it writes itself.
+
+    TenSEAL reads outside of its memory, or ends the process, where there are more or fewer sizes than ciphertexts.
+
+    Raises:
+        ValueError: something else stands around it.
+    """
+    if not 2**14 < len(written) <= _ROOM:
+        raise ValueError
+    wide = written[1] == 2  # one size of 1 to SLOTS, in two bytes or in one
+    size = (written[2] & 127) + (written[3] << 7) if wide else written[2]
+    if not 0 < size <= SLOTS:
+        raise ValueError
+    sized = bytes([size & 127 | 128, size >> 7]) if size >= 128 else bytes([size])
+    length = len(written) - len(sized) - 15  # of SEAL's ciphertext
+    told = bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14])
+    if not written.startswith(bytes([10, len(sized)]) + sized + b"\x12" + told) or not written.endswith(_SCALED):
+        raise ValueError
+    return written
 
 
 class Key:
@@ -100,7 +124,10 @@ class Key:
             yield self._encrypted(chunk)
 
     def _encrypted(self, chunk: Array) -> bytes:
-        return bytes(_library().ckks_vector(self._context, chunk.tolist()).serialize())
+        try:
+            return bytes(_library().ckks_vector(self._context, chunk.tolist()).serialize())
+        except (ValueError, RuntimeError):  # of a leader that made a context of another kind
+            raise ProtocolError("the CKKS context of this round encrypts nothing: made for something else") from None
 
     def encrypt_integers(self, values: Array) -> Iterator[bytes]:
         """Ciphertexts of (d,) uint32, read as signed, 2,048 at a time.
@@ -122,7 +149,7 @@ class Key:
             ProtocolError: not a ciphertext of these parameters.
         """
         try:
-            return np.array(_library().ckks_vector_from(self._context, bytes(total)).decrypt(), np.float64)
+            return np.array(_library().ckks_vector_from(self._context, _checked(bytes(total))).decrypt(), np.float64)
         except (ValueError, RuntimeError, TypeError, IndexError):
             raise ProtocolError("these bytes are no CKKS ciphertext under this key") from None
 
@@ -174,7 +201,7 @@ class Adder:
         """
         library, here = _library(), len(self._lengths)
         try:
-            found = library.ckks_vector_from(self._context, bytes(ciphertext))
+            found = library.ckks_vector_from(self._context, _checked(bytes(ciphertext)))
             if place < here:
                 known = library.ckks_vector_from(self._context, self.total(place))
                 if known.size() != found.size():
