@@ -16,8 +16,8 @@ class PlainRound:
     """A repeated request gets the same reply, and trains private parameters from where the round began.
 
     What is computed without chance is computed once more; what holds noise or rounding by the operating system's
-    randomness is kept and sent again. Another question in the same round would then be a second release, which nobody
-    has accounted for: it is refused.
+    randomness is kept and sent again until the round is over. Another question in that round, or one in a round that
+    was answered before or is none of the plan's, would be a release which nobody has accounted for: it is refused.
 
     Guarantees:
         a repeated request is answered with the same reply.
@@ -28,6 +28,8 @@ class PlainRound:
     def __init__(self, plan: Plan, private: PrivateStore) -> None:
         self._private = private
         self._draws = not plan.simulation and (plan.per_client or noisy_steps(plan) is not None)
+        self._rounds = plan.rounds
+        self._answered = 0  # the newest round that was answered with noise
         self._round = 0  # in progress; 0 = none
         self._before: tuple[Array, dict[str, Array]] | None = None  # clients, their private parameters as it began
         self._said: tuple[str, Reply] | None = None  # digest of the request, what was answered
@@ -36,17 +38,22 @@ class PlainRound:
         """What was answered to this very request, where it is to be sent again unchanged.
 
         Raises:
-            ProtocolError: another request in this round was answered with noise.
+            ProtocolError: another request in this round, or this one in a round that is over, was answered with noise;
+                or the plan has no such round.
         """
-        if self._said is None or self._round != request.round:
+        if self._draws and request.round > self._rounds:
+            raise ProtocolError(
+                f"a plan that has {self._rounds} rounds was asked for round {request.round}: its noise is accounted "
+                "for that many. Refused"
+            )
+        if not self._draws or request.round > self._answered:
             return None
-        digest, reply = self._said
-        if digest != _digest(request):
+        if self._said is None or self._said[0] != _digest(request):
             raise ProtocolError(
                 f"round {request.round} was answered before, with noise of its own: another request in it would be a "
                 "second release that nobody has accounted for. Refused"
             )
-        return reply
+        return self._said[1]
 
     def begin(self, round: int, cohort: Array) -> None:
         """Have these clients' private parameters as they were when the round began."""
@@ -60,7 +67,8 @@ class PlainRound:
 
     def answered(self, request: Request, reply: Reply) -> Reply:
         """The reply, kept where it could not be given once more."""
-        self._said = (_digest(request), reply) if self._draws else None
+        if self._draws:
+            self._said, self._answered = (_digest(request), reply), request.round
         return reply
 
     def end(self) -> None:

@@ -28,7 +28,7 @@ from tacit.federation.cohort import COHORT, by_node, draw
 from tacit.federation.randomness import stream
 from tacit.federation.secure import SecureServer, Summed
 from tacit.learning.contribution import contribution_like
-from tacit.privacy import protection
+from tacit.privacy import messages, protection
 from tacit.privacy.calibrate import sampling_of
 from tacit.privacy.participation import blocks, expected
 from tacit.privacy.unit import noisy_steps
@@ -78,7 +78,7 @@ def run(plan: Plan, engine: Engine, schema: Schema, after: Round | None = None) 
         if server is not None:
             summed = server.sum(engine, chosen, request, like, plan.algorithm.work(plan.model, number), turns)
         else:
-            summed = _gather(plan, engine, chosen, request, like, protection.length(plan, turns, size(like)))
+            summed = _gather(plan, engine, chosen, request, like, turns)
         source = stream(plan, "noise", number)
         heard = sum(int(value.nbytes) for value in protection.packed(told).values())
         vector, told, hidden = protection.decode(plan, summed.vector, turns, source, state.server)
@@ -123,10 +123,10 @@ def _denominator(plan: Plan, clients: int, counted: int, events: tuple[Event, ..
 
 
 def _gather(
-    plan: Plan, engine: Engine, chosen: dict[str, Array], request: Request, like: Params, needed: int
+    plan: Plan, engine: Engine, chosen: dict[str, Array], request: Request, like: Params, turns: tuple[Turn, ...]
 ) -> Summed:
     """Without a secure sum: every node adds up its clients, or sends each update where the aggregator sees each."""
-    each = plan.aggregator is not None
+    each, needed = plan.aggregator is not None, protection.length(plan, turns, size(like))
     kind = "train/each" if each else "train"
     requests = {
         name: Request(kind, request.round, {**request.arrays, COHORT: mine}, request.config)
@@ -149,6 +149,9 @@ def _gather(
     if rows:
         assert plan.aggregator is not None
         total = plan.aggregator(np.concatenate(rows))
+    if not counted and plan.noise is not None:  # as if there had been one: nobody may learn that it was nobody
+        silence = messages.message(plan.protect, turns, np.zeros(needed)) if plan.per_client else {}
+        sent = messages.size(silence) if plan.per_client else 4 * needed
     return Summed(total, counted, sent // max(counted, 1), 0)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tacit.core.plan import Plan
+from tacit.core.protocols import Shared
 from tacit.core.trees import flatten
 from tacit.core.values import (
     Address,
@@ -48,6 +49,8 @@ class Worker:
         self._plain = PlainRound(plan, self.private)
         self._sent = 0  # bytes of the clients' unmasked messages, where transforms make messages of their own
         self._digest = plan.digest()
+        noise = plan.noise  # whether clients add it, so that it hides them from the server too
+        self._hides = noise is not None and (isinstance(noise, Shared) or noise.bound is None)
         initial = plan.algorithm.init(plan.model, population.schema, plan.seed).shared
         self._shapes = {name: np.shape(value) for name, value in initial.items()}
         parties = 1 if plan.secure_between == "nodes" else len(population)
@@ -115,6 +118,11 @@ class Worker:
     def _secure(self, address: Address, request: Request) -> Reply | None:
         if self.plan.secure_sum is None:
             raise ProtocolError(f"{address} was asked for a secure sum, but its plan has none")
+        if request.round > self.plan.rounds and not self.plan.simulation:
+            raise ProtocolError(
+                f"{address} holds a plan that has {self.plan.rounds} rounds and was asked for round {request.round}: "
+                "nobody has accounted for another release. Refused"
+            )
         _, by_client, index = address.partition("/")
         rules = rules_of(self.plan)
         kinds: list[str] = [wire.KIND + stage for stage in rules.stages]
@@ -193,12 +201,17 @@ class Worker:
             work = work.seeded(seed)
         trainer = trainer_of(self.plan, work)
         self.private.begin(round)
+        kept = {name: values[cohort].copy() for name, values in self.private.own.items()} if self._hides else {}
         try:
             return trainer.total(work, shared, self.private.parameters, self.population, cohort, seed, bound)
         except ValueError as error:
             if isinstance(error, TacitError):
                 raise
-            raise ProtocolError(f"round {round} cannot be summed: {error}") from error
+            if not self._hides:
+                raise ProtocolError(f"round {round} cannot be summed: {error}") from error
+            for name, values in kept.items():  # as if they had nothing to say: a server that learned who cannot compute
+                self.private.own[name][cohort] = values  # with what it sent would learn of their rows
+            return contribution_like(self.plan, shared, self.population.schema, round)
 
     def _contribution(self, shared: Params, clients: Array, request: Request) -> Vector:
         """(k,) float64: the sum of some clients' contributions, each encoded by every transform.

@@ -13,19 +13,28 @@ from tacit.privacy.unit import noisy_steps, unit_of
 
 
 def promises(plan: Plan) -> list[str]:
-    """One line for each training, and for each unit that it protects.
+    """One line for each training and each unit that it protects, and one for a choice among them. They add up.
 
     Raises:
         PlanError: no noise keeps a target.
     """
-    return [f"{each.name}: {line}" for each in (plan, *plan.also) for line in _lines(each)]
+    out = [f"{each.name}: {line}" for each in (plan, *plan.also) for line in _lines(each)]
+    out += [
+        f"{each.name}: quality at {len(each.tradeoff)} epsilons is an experiment on the rows, which no epsilon covers"
+        for each in (plan, *plan.also)
+        if each.tradeoff
+    ]
+    if plan.choose is not None:
+        cost = spent([plan.choose.event()], 0.0, unit_of(plan.candidates[0]))
+        out.append(f"the choice among {', '.join(each.name for each in plan.candidates)}: {_said(cost)}")
+    return out
 
 
 def _lines(plan: Plan) -> list[str]:
     out = []
     noise: Any = plan.noise
     if noise is not None:
-        where = "each client's contribution" if noise.per_client else "the sum"
+        where = "each client's contribution" if noise.bound is None else "the sum"  # local noise has no bound
         out.append(f"{_noise(plan, noise)}, by noise in {where}")
     if noisy_steps(plan) is not None:
         ready = calibrate(plan, max(plan.cohort, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tacit.job.task import ranking_task, tasks
 from tacit.job.training import spent_on_examples
 from tacit.learning.centralised import Centralised
 from tacit.learning.trainers.choice import trainer_of
-from tacit.privacy.accountant import Spent
+from tacit.privacy.accountant import Spent, spent
 from tacit.privacy.unit import noisy_steps
 
 
@@ -144,15 +145,28 @@ def _privacy(arm: Arm) -> list[dict[str, Any]]:
         event = noise.event(arm.plan.sampling, rate, Turn(rounds=arm.plan.rounds))
         assert event is not None
         clip = getattr(noise, "clip_norm", arm.plan.clip_norm)
-        server = "whoever sees the model; the server adds the noise and sees the sum without it"
         where = "each client's contribution" if noise.bound is None else "the sum"  # local noise has no bound
-        told = {"noise_in": where, "against": getattr(noise, "against", server)}
+        told = {"noise_in": where, "against": _against(arm, event)}
         out.append(_statement(arm.plan, cost, event, clip) | told)
     if steps is not None and (cost := spent_on_examples(arm.plan, len(arm.trained.records))) is not None:
         whom = "everybody, the server included: each client adds the noise to its own steps"
         told = {"noise_in": "each client's own steps", "against": whom}
         out.append(_statement(arm.plan, cost, steps.events(1)[0], getattr(steps, "clip", None)) | told)
     return out
+
+
+def _against(arm: Arm, event: Event) -> str:
+    """Against whom a mechanism's epsilon holds. What is gained by drawing cohorts is lost to those who see them."""
+    noise, delta = arm.plan.noise, float(getattr(arm.plan.noise, "delta", 0.0))
+    alone = str(getattr(noise, "against", ""))
+    late = "the server adds the noise and sees the sum without it"
+    if event.sampling_rate >= 1.0 or arm.plan.secure_sum is None:
+        return alone or f"whoever sees the model; {late}"
+    drawn = [Event(**each) for record in arm.trained.records for each in record["events"]]
+    known = spent([replace(each, sampling_rate=1.0) for each in drawn], delta).epsilon
+    who = "the server and a round's parties" if alone else "a round's parties"
+    whom = f"whoever does not learn who takes part; against {who}, who do, epsilon is {known:.3g}"
+    return whom if alone else f"{whom}; {late}"
 
 
 def _statement(plan: Plan, cost: Spent, event: Event, clip: float | None) -> dict[str, Any]:
@@ -257,6 +271,11 @@ def _notes(plan: Plan, arms: list[Arm], data: Interactions | Tabular) -> list[st
         notes.append(
             "Epsilon covers the trained parameters. Figures on validation and test items in this report are measured "
             "by the experimenter from outside, and would need a budget of their own between real parties."
+        )
+    if plan.folds and any(arm.trained.spent is not None for arm in arms):
+        notes.append(
+            f"Epsilon is that of one of {plan.folds} folds, whose model is kept. The other folds' models were trained with "
+            "as much and are not published; a budget is charged for all."
         )
     for arm in arms:
         if arm.plan.secure_sum is None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tacit.core.plan import Plan
-from tacit.core.protocols import Recommender
+from tacit.core.protocols import Recommender, Shared
 from tacit.core.trees import flatten
 from tacit.core.values import DataError, Event, Params, Population, Round, State
 from tacit.evaluation.validation import best_round
@@ -150,6 +150,8 @@ def _record(plan: Plan, name: str, done: Round, before: list[dict[str, Any]]) ->
     record = {"training": name, "plan": plan.digest()} | checkpoint.asdict_round(done)
     update = hashlib.sha256(flatten(done.state.shared, np.float32).tobytes()).hexdigest()
     record["update"] = update
+    if plan.noise is not None and not isinstance(plan.noise, Shared):  # of a sum that has no noise yet: guesses could
+        record["sum_digest"] = ""  # be tried on it
     if done.events and plan.sampling == "poisson":  # the size of a Poisson cohort is not public: not even here
         record |= {"cohort": plan.cohort, "clients": plan.cohort, "dropped": 0}
     if (cost := _spent(plan, [*before, record])) is not None:

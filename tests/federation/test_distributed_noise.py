@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from tacit.core.trees import flatten
-from tacit.core.values import PlanError
+from tacit.core.values import PlanError, ProtocolError
 from tacit.federation.cohort import vanishes
 from tacit.federation.run import run
+from tacit.federation.secure import MODEL
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.adaptive_clip import AdaptiveClip
 from tacit.privacy.transforms.clip import Clip
@@ -48,6 +49,35 @@ def test_the_model_moves_by_the_plain_mean_plus_noise_of_the_surviving_shares(
         noise.append((sums[0] - sums[1]) / (0.6 * math.sqrt(there / 25)))
         assert there >= 25
     assert stats.kstest(np.concatenate(noise), "norm").pvalue > 1e-6
+
+
+class Poisoned:
+    """A server that puts NaN into an item's row of the model: who has the item cannot compute."""
+
+    def __init__(self, engine):
+        self._engine, self.receive, self.nodes = engine, engine.receive, engine.nodes
+
+    def send(self, requests):
+        for address, request in requests.items():
+            arrays = {name: np.array(value) for name, value in request.arrays.items()}
+            for name, value in arrays.items():
+                if name.startswith(MODEL) and value.ndim == 2:
+                    value[0] = np.nan
+            requests[address] = replace(request, arrays=arrays)
+        self._engine.send(requests)
+
+
+def test_who_leaves_a_round_tells_nothing_where_noise_is_to_hide_it_from_the_server(
+    shop, make_plan, in_process
+) -> None:
+    plan = make_plan(protect=(SHARED,), secure_sum=SecAgg(minimum=25), rounds=1, cohort=0)
+    holders = sum(0 in shop.rows(client)["item"] for client in range(40))
+    assert 0 < holders < 40
+    (done,) = run(plan, Poisoned(in_process(plan, shop, 4)), shop.schema)
+    assert (done.clients, done.dropped, done.notes) == (40, 0, ())
+    bare = replace(plan, protect=(Clip(0.2),))
+    with pytest.raises(ProtocolError, match="NaN"):
+        list(run(bare, Poisoned(in_process(bare, shop, 4)), shop.schema))
 
 
 def test_noise_in_shares_without_a_secure_sum_is_refused(make_plan) -> None:

@@ -15,9 +15,14 @@ from tacit.federation.worker import Worker
 from tacit.learning.sum_of_statistics import SumOfStatistics
 from tacit.models.implicit_als import ImplicitALS
 from tacit.models.item_item import ItemItem
+from tacit.models.popularity import Popularity
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
+from tacit.privacy.transforms.error_feedback import ErrorFeedback
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.matrix_gaussian import MatrixGaussian
+from tacit.privacy.transforms.random_k import RandomK
 
 KINDS = {
     "gradients": {},
@@ -104,6 +109,27 @@ def test_ray_equals_this_process_for_every_kind_of_work(
 ):
     plan = make_plan(**KINDS[kind], **SECURE[secure])
     check_ray(plan, shop, in_process, cut, same_arrays, ray_cluster)
+
+
+LAYERED = {
+    "noise in shares": {"protect": (DistributedGaussian(0.5, 0.5, survivors_at_least=3),), **SECURE["secure"]},
+    "correlated noise, cohorts in turn": {"protect": (MatrixGaussian(0.5, 0.5),), "cohort": 6, "sampling": "cyclic"},
+    "a memory of what was left out": {"protect": (ErrorFeedback(RandomK()),)},
+    "proofs": {**KINDS["counts"], "model": Popularity(), "protect": (Clip(3.0),)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layer", LAYERED)
+def test_ray_equals_this_process_for_every_layer_that_draws_remembers_or_proves(
+    shop, make_plan, in_process, cut, same_arrays, ray_cluster, layer
+):
+    plan = make_plan(**LAYERED[layer])
+    if layer == "proofs":
+        pytest.importorskip("py_arkworks_bls12381", reason="it is not installed: tacit[proofs]")
+        plan = make_plan(**LAYERED[layer], secure_sum=SecAgg(minimum=3, proof="norm"))
+    check_ray(plan, shop.take(list(range(12))), in_process, cut, same_arrays, ray_cluster)
 
 
 def test_the_model_moves_far_enough_to_make_equality_a_claim(shop, make_plan, in_process, movement):

@@ -20,6 +20,7 @@ from tacit.models.logistic_regression import LogisticRegression
 from tacit.models.matrix_factorisation import MatrixFactorisation
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.local_gaussian import LocalGaussian
 
 TABLE = {"data": Adult(), "model": LogisticRegression(), "clients": Uniform(parties=4)}
@@ -228,6 +229,20 @@ def test_private_parameters_are_trained_once_in_a_round(ask):
     assert content(send("train", round=2, cohort=(0, 2))) == content(ask_fresh("train", round=2, cohort=(0, 2)))
 
 
+@pytest.mark.parametrize("between", ["clients", "nodes"])
+def test_a_secure_sum_is_refused_beyond_the_rounds_that_noise_in_shares_is_accounted_for(ask, between):
+    """A lying server would else see sums of the same customers, each with noise of its own, as often as it likes."""
+    noise = DistributedGaussian(clip_norm=1.0, noise_multiplier=1.0, survivors_at_least=2)
+    sums = {"secure_sum": SecAgg(minimum=2), "secure_between": between, "simulation": False, "protect": (noise,)}
+    worker, send = ask(rounds=2, **sums)
+    address = "node" if between == "nodes" else "node/0"
+    keys = send("enrol", cohort=None).arrays["keys"]
+    worker("node", Request("trust", 0, {"node": keys}, {"plan": worker.plan.digest(), "run": b"run", "clients": 40}))
+    assert "advert" in send("secure-sum/advertise", address, round=2, cohort=None).arrays
+    with pytest.raises(ProtocolError, match="has 2 rounds"):
+        send("secure-sum/advertise", address, round=3, cohort=None)
+
+
 NOISY = [
     {"protect": (Clip(1.0), LocalGaussian(1.0)), "simulation": False},
     {**TABLE, "algorithm": FedAvg(local=DPSGD(steps=1)), "simulation": False},
@@ -250,4 +265,12 @@ def test_clients_that_draw_noise_answer_one_question_in_a_round(make_plan, shop,
     with pytest.raises(ProtocolError, match="second release"):
         send([0])
     worker("node", Request("commit", 1, {}, {"plan": plan.digest()}))
+    for cohort in ([0, 1], [0]):
+        with pytest.raises(ProtocolError, match="second release"):  # the round is over, even for the same question
+            send(cohort)
     assert send([0], round=2).config["clients"] == 1
+    with pytest.raises(ProtocolError, match="second release"):
+        send([0, 1])
+    with pytest.raises(ProtocolError, match=f"has {plan.rounds} rounds"):
+        send([0], round=plan.rounds + 1)
+    assert content(send([0], round=2)) == content(send([0], round=2))

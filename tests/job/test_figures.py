@@ -112,6 +112,10 @@ def test_the_whole_plan_for_movielens_1m_keeps_every_promise(public, tmp_path):
     one, other = report["item_item"], report["counterparts"]["item_item"]
     assert abs(one["hr@10"] - other["hr@10"]) <= 0.001
     assert report["secure_sum"]["exact"] is True
+    assert report["privacy"]["unit"] == "customer" and report["privacy"]["epsilon"] <= 8.0
+    draws = {point["epsilon"]: point["runs"] for point in report["tradeoff"]["points"]}
+    for epsilon, bar in ((1.0, 0.59), (4.0, 0.62), (8.0, 0.65)):
+        assert min(draws[epsilon]) >= bar, f"every draw of the noise at epsilon {epsilon:g}"
 
 
 @pytest.mark.slow

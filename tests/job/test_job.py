@@ -12,6 +12,7 @@ import pytest
 from tacit.core.values import DataError, PlanError, TacitError, Turn
 from tacit.data.clients import ByAttribute, ByCustomer, Uniform
 from tacit.data.storefront import Storefront
+from tacit.federation.cohort import draw
 from tacit.federation.vocabulary import parse_plan
 from tacit.job.api import resume, run
 from tacit.job.result import Result
@@ -28,7 +29,12 @@ from tacit.models.matrix_factorisation import MatrixFactorisation
 from tacit.models.popularity import Popularity
 from tacit.privacy.accountant import spent
 from tacit.privacy.secure_sum.sum import SecAgg
+from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.laplace import Laplace
+from tacit.privacy.transforms.low_rank import LowRank
+
+SPARSE = 0  # a seed whose coins at 1/40 leave some rounds without anybody
 
 
 @pytest.fixture
@@ -251,6 +257,39 @@ def test_the_sizes_of_noisy_poisson_cohorts_are_told_to_nobody(sums, tmp_path):
             told = json.loads(line)
             assert {told.get(key, 20) for key in ("cohort", "clients")} == {20}
             assert told.get("dropped", 0) == 0
+
+
+@pytest.mark.parametrize("protect", [(Gaussian(0.1, 1.0),), (LowRank(8, 2), Gaussian(0.1, 1.0))], ids=["sum", "each"])
+def test_a_poisson_cohort_of_nobody_has_the_bytes_of_any_other(sums, tmp_path, protect):
+    """Seed 0 draws three empty cohorts in eight rounds of 40 coins at 1/40."""
+    plan = replace(sums, model=Popularity(), sampling="poisson", cohort=1, rounds=8, seed=SPARSE, protect=protect)
+    run(plan, tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert min(len(draw(plan, 40, number)) for number in range(1, 9)) == 0 < records[0]["bytes_up"]
+    assert len({record["bytes_up"] for record in records}) == 1
+
+
+def test_no_digest_of_a_sum_without_its_noise_is_told(sums, tmp_path):
+    """Whoever knows all other customers could try what the last one holds until the digest fits."""
+    sums = replace(sums, model=Popularity(), cohort=0, clients=Uniform(3), secure_sum=SecAgg(minimum=20))
+    shares = (DistributedGaussian(0.1, 1.0, survivors_at_least=20),)
+    for name, protect, told in (("late", (Laplace(1.0, 40.0),), 0), ("shares", shares, 64), ("none", (), 64)):
+        report = run(replace(sums, protect=protect), tmp_path / name).report
+        lines = (tmp_path / name / "rounds.jsonl").read_text().splitlines()
+        assert {len(json.loads(line)["sum_digest"]) for line in lines} == {told}
+        assert report["secure_sum"]["exact"] is True
+
+
+def test_a_gain_by_sampling_is_not_said_to_hold_against_those_who_see_who_takes_part(sums, tmp_path):
+    noise = DistributedGaussian(0.1, 2.0, survivors_at_least=20)
+    plan = replace(sums, model=Popularity(), clients=Uniform(3), secure_sum=SecAgg(minimum=20), protect=(noise,))
+    told = [
+        run(replace(plan, cohort=cohort, sampling=sampling), tmp_path / sampling)["privacy"]
+        for cohort, sampling in ((30, "poisson"), (0, "fixed"))
+    ]
+    assert told[0]["epsilon"] < told[1]["epsilon"]
+    assert "server included" in told[1]["against"] and "server included" not in told[0]["against"]
+    assert f"epsilon is {told[1]['epsilon']:.3g}" in told[0]["against"]
 
 
 @pytest.mark.parametrize("between", ["clients", "nodes"])

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tacit.cli.commands import plan_of
 from tacit.core.plan import Plan
 from tacit.data.clients import ByAttribute
 from tacit.data.tabular_file import TabularFile
+from tacit.federation.vocabulary import parse_plan
 from tacit.job.api import run
 from tacit.job.budget import Drawing
 from tacit.job.promise import promises
@@ -71,6 +73,12 @@ def test_the_epsilon_of_private_steps_stands_in_report_page_rounds_and_ledger(pl
     assert '"unit":"example"' in (tmp_path / "run" / "ledger" / "entries.jsonl").read_text()
 
 
+def test_a_report_of_folds_says_that_its_epsilon_is_that_of_one(plan: Plan, tmp_path: Path) -> None:
+    report = run(replace(plan, folds=3), tmp_path / "run").report
+    assert report["privacy"]["epsilon"] == expected(2).epsilon
+    assert any("one of 3 folds" in note and "budget" in note for note in report["notes"])
+
+
 def test_private_steps_are_charged_to_the_holder_per_example_before_each_round(plan: Plan, tmp_path: Path) -> None:
     book = Book(at(str(tmp_path / "budget.sqlite3")))
     book.open(HOLDER, Allowance(50.0, 1e-4, unit="example"))
@@ -124,6 +132,24 @@ def test_a_plan_says_what_it_will_spend_before_data_are_read(plan: Plan) -> None
     assert summed.startswith(f"noisy: epsilon {both.epsilon:.3g} at delta 1e-05 per institution")
     assert "per institution" in sampled and "tacit privacy calibrate --noise-multiplier 5" in sampled
     assert none == "bare: no noise, so that no epsilon can be stated"
+
+
+def test_a_plan_says_what_its_choice_spends_and_never_calls_noise_local_that_the_server_adds() -> None:
+    base = parse_plan(
+        'name = "summed"\nprotect = [{ kind = "Laplace", noise_multiplier = 0.0, epsilon = 0.5 }]\nrounds = 1\n'
+        'choose = { kind = "PrivateChoice", epsilon = 0.25 }\ndata = "Storefront"\nclients = "ByCustomer"\n'
+        'model = "Popularity"\nalgorithm = "SumOfStatistics"\n[[also]]\nname = "local"\n'
+        'protect = [{ kind = "Clip" }, { kind = "LocalLaplace", noise_multiplier = 0.0, epsilon = 0.5 }]\n'
+    )
+    summed, local, choice = promises(base)
+    assert "by noise in the sum" in summed and "by noise in each client's contribution" in local
+    assert choice == "the choice among summed, local: epsilon 0.25 at delta 0 per customer (add-or-remove-one)"
+
+
+def test_a_plan_says_that_no_epsilon_covers_the_curve_that_it_asks_for() -> None:
+    told = promises(plan_of("storefront"))
+    assert sum("experiment on the rows, which no epsilon covers" in line for line in told) == 1
+    assert any(line.startswith("private: quality at 6 epsilons") for line in told)
 
 
 @pytest.mark.parametrize("simulation", [True, False])

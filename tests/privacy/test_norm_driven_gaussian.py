@@ -88,6 +88,15 @@ def test_what_is_reserved_before_the_training_is_the_cost_at_constant_noise() ->
         assert 9.0 * precision(foretold(made, rounds, separation))[-1] == pytest.approx(participations)
 
 
+def test_what_rounds_are_charged_does_not_depend_on_the_sums() -> None:
+    """Else a training that stops early would state a cost that its own releases have chosen: no epsilon at all."""
+    made = NormDrivenGaussian(noise_multiplier=2.0, first=0.3, rate=1.0)
+    for separation in (1, 4):
+        falling, _ = trained(made, 20, separation, lambda round: np.eye(40)[0] * 100.0 * 0.8**round)
+        growing, _ = trained(made, 20, separation, lambda round: np.eye(40)[0] * 100.0 * 1.2**round)
+        assert falling == growing == foretold(made, 20, separation)
+
+
 def test_the_noise_falls_when_the_sums_that_were_released_become_smaller() -> None:
     """Sums whose norm falls by 7 % a round, and sums that do not: what the first saved is used up in the end."""
     made = NormDrivenGaussian(noise_multiplier=1.0, first=0.3, rate=1.0)

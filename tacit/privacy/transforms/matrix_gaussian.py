@@ -20,6 +20,7 @@ from tacit.core.protocols import Randomness
 from tacit.core.values import Event, Params, Turn, Vector
 from tacit.privacy import grid_noise, noise_settings
 from tacit.privacy.clip import clipped
+from tacit.privacy.layer import Layer
 from tacit.privacy.matrix_noise import KINDS, Factor, best_bands
 
 _ROUNDING = 2.0**-13  # of the clip norm: rounding what is taken back moves two neighbouring trainings apart by no more
@@ -27,7 +28,7 @@ _NONE = 1e12  # noise multiplier of a round that adds nothing to the cost of tho
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixGaussian:
+class MatrixGaussian(Layer):
     """Clip to L2 norm `clip_norm`; noise on the sum that takes back a part of the noise of earlier rounds.
 
     The server keeps some earlier noise, which it tells nobody: it stands in checkpoints until the training is finished,
@@ -73,27 +74,9 @@ class MatrixGaussian:
         """Decoding adds noise that the accountant charges."""
         return True
 
-    @property
-    def per_client(self) -> bool:
-        """It only bounds: trainers do so before they add."""
-        return False
-
-    @property
-    def lossy(self) -> bool:
-        """What is within the bound comes back."""
-        return False
-
     def factor(self, turn: Turn) -> Factor:
         """The factor for a training of so many rounds and so many cohorts in turn."""
         return Factor(self.factorisation, self.bands or best_bands(turn.rounds, turn.separation))
-
-    def length(self, turn: Turn) -> int:
-        """As many values as come in."""
-        return turn.size
-
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound."""
-        return min(bound, self.clip_norm)
 
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball."""

@@ -14,7 +14,7 @@ https://arxiv.org/abs/2209.15596).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,14 @@ from tacit.core.protocols import Randomness
 from tacit.core.values import Array, Event, Params, Turn, Vector
 from tacit.privacy import grid_noise, noise_settings
 from tacit.privacy.clip import clipped
+from tacit.privacy.layer import Layer
 
 _NONE = 1e12  # noise multiplier of a round that adds nothing to the cost of those before
 _STILL = 1e-12  # parts of a round that are rounding errors
 
 
 @dataclass(frozen=True, slots=True)
-class NormDrivenGaussian:
+class NormDrivenGaussian(Layer):
     """Clip to `clip_norm`; the noise begins with more than `noise_multiplier` and falls with the norm of noisy sums.
 
     Spending is counted in rounds at constant noise: a round at `noise_multiplier` spends 1, at a multiplier m
@@ -41,6 +42,7 @@ class NormDrivenGaussian:
         the noise of a round has mean 0 and standard deviation multiplier * clip_norm of that round.
         one client moves the sum before noise by at most clip_norm in L2.
         the rounds so far never cost more than as many at constant noise.
+        what rounds are charged does not depend on the sums.
         the multiplier follows only what was released.
         the noise falls when the sums that were released become smaller.
     """
@@ -75,16 +77,6 @@ class NormDrivenGaussian:
     def noisy(self) -> bool:
         """Decoding adds noise that the accountant charges."""
         return True
-
-    @property
-    def per_client(self) -> bool:
-        """It only bounds: trainers do so before they add."""
-        return False
-
-    @property
-    def lossy(self) -> bool:
-        """What is within the bound comes back."""
-        return False
 
     def start(self) -> Params:
         """Nothing is spent, no norm is known."""
@@ -129,14 +121,6 @@ class NormDrivenGaussian:
         spent = np.asarray(turn.told.get("spent", np.zeros(1)), np.float64)
         return spent if spent.shape == (turn.separation,) else np.zeros(turn.separation)
 
-    def length(self, turn: Turn) -> int:
-        """As many values as come in."""
-        return turn.size
-
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound."""
-        return min(bound, self.clip_norm)
-
     def encode(self, x: Vector, turn: Turn, source: Randomness) -> Vector:
         """The contribution, scaled back into the ball."""
         return clipped(x, self.clip_norm)
@@ -148,13 +132,12 @@ class NormDrivenGaussian:
         return grid_noise.noisy(total, self.clip_norm, self.multiplier(turn), source)
 
     def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """What this round adds to the largest cost of a block so far; asked too early, what is kept back for it."""
-        block, share = (turn.round - 1) % turn.separation, self.share(turn)
-        if int(turn.told.get("round", 0)) != turn.round - 1:
-            more = share if block == 0 else 0.0
-        else:
-            spent = self._spent(turn)
-            more = max(float(spent[block]) + share - float(spent.max()), 0.0)
+        """What this round adds to the most that any sums let the rounds so far cost: known before the training.
+
+        What they did spend would be less, but the sums choose it: no epsilon holds for a cost that the release chose.
+        """
+        first_block = (turn.round - 1) % turn.separation == 0  # it takes part in every cycle, and in each one first
+        more = self.share(replace(turn, told={})) if first_block else 0.0
         multiplier = self.noise_multiplier / math.sqrt(more) if more > _STILL else _NONE
         return Event("gaussian", multiplier, "all", 1.0)
 
