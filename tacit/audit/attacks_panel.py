@@ -11,6 +11,9 @@ from typing import Any
 from tacit.audit.tables import Cell, Table
 from tacit.audit.typeset import NONE, clean, epsilon, number, scientific, share, span
 
+FEW = 3  # attacks that stand side by side in the width of a report
+BROKEN = "\N{BLACK CIRCLE}"  # before a figure whose protection does not hold
+
 
 @dataclass(frozen=True, slots=True)
 class AttacksPart:
@@ -40,8 +43,18 @@ def attacks_panel(report: Mapping[str, Any]) -> AttacksPart | None:
     caption = " ".join(f"{w[:1].upper()}{w[1:].removesuffix('.')}." for w in words if isinstance(w, str) and w)
     if shown:
         caption += " In each field the leakage; under it its interval, and AUC of the attack and of guessing."
+        caption += f" {BROKEN} = broken: the interval lies above guessing."
     notes = (*refused, *(note for note in _list(part.get("notes")) if isinstance(note, str)))
-    return AttacksPart(caption, Table("Attack", head, tuple(shown)) if shown else None, _audit(part), notes)
+    table = Table("Attack", head, tuple(shown)) if shown else None
+    if table is not None and len(shown) <= FEW:
+        table = _upright(table)
+    return AttacksPart(caption, table, _audit(part), notes)
+
+
+def _upright(table: Table) -> Table:
+    """A line for each protection instead of one for each attack."""
+    rows = tuple((name, tuple(cells[i] for _, cells in table.rows)) for i, (name, _) in enumerate(table.head))
+    return Table("Protection", tuple((question, "") for question, _ in table.rows), rows, table.note)
 
 
 def page(attacks: Mapping[str, Any]) -> str:
@@ -106,7 +119,8 @@ def _cell(cell: Any) -> Cell:
     small = [span(cell.get("low"), cell.get("high"))]
     if number(cell.get("auc")) is not None:
         small.append(f"AUC {share(cell['auc'])} against {share(cell.get('guessed_auc'))}")
-    return share(cell.get("share")), ", ".join(text for text in small if text)
+    mark = f"{BROKEN} " if cell.get("broken") is True else ""
+    return f"{mark}{share(cell.get('share'))}", ", ".join(text for text in small if text)
 
 
 def _audit(part: Mapping[str, Any]) -> str:

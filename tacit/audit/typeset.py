@@ -36,8 +36,11 @@ def share(value: Any) -> str:
 
 
 def span(low: Any, high: Any) -> str:
-    """An interval: 0.612–0.671; empty where an end is missing."""
-    return "" if number(low) is None or number(high) is None else f"{share(low)}–{share(high)}"
+    """An interval: 0.612–0.671, or −0.004 to 0.012; empty where an end is missing."""
+    ends = number(low), number(high)
+    if ends[0] is None or ends[1] is None:
+        return ""
+    return f"{share(low)}{' to ' if ends[0] < 0 else '–'}{share(high)}"
 
 
 def count(value: Any) -> str:

@@ -72,9 +72,15 @@ def parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("plan", help="a built-in plan, or a TOML file")
 
-    data = commands_of.add_parser("data", help="public data sets").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+    data = commands_of.add_parser(
+        "data",
+        help="public data sets",
+        formatter_class=raw,
+        epilog=_examples(
+            "tacit data show",
+            "tacit data get movielens-100k",
+        ),
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
     get = data.add_parser(
         "get",
         help="download a set from its publisher, after its terms",
@@ -92,9 +98,14 @@ def parser() -> argparse.ArgumentParser:
     )
     show.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data sets")
 
-    audit = commands_of.add_parser("audit", help="prove what a run did").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+    audit = commands_of.add_parser(
+        "audit",
+        help="prove what a run did",
+        formatter_class=raw,
+        epilog=_examples(
+            "tacit audit verify runs/demo",
+        ),
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = audit.add_parser(
         "verify",
         help="recompute every hash and signature of a run's ledger",
@@ -108,9 +119,15 @@ def parser() -> argparse.ArgumentParser:
     attack.add(commands_of)
     tradeoff_command.add(commands_of)
 
-    privacy = commands_of.add_parser("privacy", help="budget arithmetic").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+    privacy = commands_of.add_parser(
+        "privacy",
+        help="noise, epsilon and neighbours: arithmetic that needs no data",
+        formatter_class=raw,
+        epilog=_examples(
+            "tacit privacy calibrate --epsilon 8 --delta 1e-5 --rounds 30 --sampling 0.2",
+            "tacit privacy neighbours --clients 1000",
+        ),
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
     privacy_commands.add(privacy)
     neighbours.add(privacy)
 

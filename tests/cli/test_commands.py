@@ -58,6 +58,18 @@ def test_help_of_every_command_shows_examples_of_it(tacit, words):
     assert all(len(line) <= 120 for line in said.out.splitlines())
 
 
+def test_help_of_every_group_of_commands_shows_an_example_too():
+    def groups(top):
+        for action in top._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield top
+                for child in action.choices.values():
+                    yield from groups(child)
+
+    for top in groups(parser()):
+        assert re.search(rf"^  {top.prog}\b", top.format_help(), re.MULTILINE), top.prog
+
+
 def test_help_of_the_whole_shows_every_command(tacit):
     said = tacit("--help")
     assert said.status == 0

@@ -136,9 +136,12 @@ def test_scores_stay_finite_and_local_where_nothing_was_learned(make_interaction
 
 
 def test_items_without_public_facts_are_learned_from_the_sums_alone() -> None:
-    bare = Schema("interactions", 300)
-    shared = NoiseAwareProjection().solve(NoiseAwareProjection().init(bare, 0), planted(0.5, 1)[0], 300.0)
-    assert shared["table"].size and np.all(np.isfinite(shared["table"]))
+    """Known answer: with little noise the table explains 95 % of what was planted, as it does beside public facts."""
+    total, looks = planted(0.05, 1)
+    model = NoiseAwareProjection(rank=8)
+    table = np.asarray(model.solve(model.init(Schema("interactions", 300), 0), total, 300.0)["table"], np.float64)
+    rest = looks - table @ np.linalg.lstsq(table, looks, rcond=None)[0]
+    assert np.square(rest).sum() < 0.05 * np.square(looks).sum()
 
 
 def test_local_taste_prefers_what_the_customer_takes_more_often_than_others() -> None:

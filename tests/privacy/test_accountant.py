@@ -121,13 +121,13 @@ def test_nothing_released_costs_nothing() -> None:
 def test_ten_thousand_identical_rounds_are_accounted_at_once_and_only_once() -> None:
     """Composing round by round would take minutes."""
     events = [gaussian(3.0, "poisson", 0.02)] * 10_000
-    began = time.perf_counter()
+    began = time.process_time()
     first = spent(events, DELTA)
-    assert time.perf_counter() - began < 20.0
-    began = time.perf_counter()
+    assert time.process_time() - began < 20.0
+    began = time.process_time()
     for _ in range(20):
         assert spent(events, DELTA) == first
-    assert time.perf_counter() - began < 5.0  # a dashboard asks again and again
+    assert time.process_time() - began < 5.0  # a dashboard asks again and again
 
 
 def test_relations_that_differ_are_not_added_up() -> None:

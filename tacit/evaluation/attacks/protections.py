@@ -21,7 +21,9 @@ from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
 from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.laplace import Laplace
 from tacit.privacy.transforms.local_gaussian import LocalGaussian
+from tacit.privacy.transforms.local_laplace import LocalLaplace
 
 EVERYBODY = 2**31  # parties whose shares make up the noise: as many as there are
 
@@ -65,8 +67,9 @@ class Protection:
         for t in self.protect:
             if t.noisy:
                 one = float(getattr(t, "noise_multiplier", 0.0)) * float(getattr(t, "clip_norm", t.bound or 0.0))
+                one *= math.sqrt(2.0) if isinstance(t, Laplace | LocalLaplace) else 1.0  # stated by their scale
                 share = clients / min(t.survivors_at_least, clients) if isinstance(t, DistributedGaussian) else 1.0
-                return one * math.sqrt(clients if t.per_client else share)
+                return one * math.sqrt(clients if t.bound is None else share)  # local noise has no bound
         return 0.0
 
 

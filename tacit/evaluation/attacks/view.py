@@ -9,8 +9,8 @@ import numpy as np
 
 from tacit.core.plan import Plan
 from tacit.core.protocols import Engine
-from tacit.core.trees import flatten
-from tacit.core.values import Address, Array, Params, Population, Reply, Request, Scalar, State, Vector
+from tacit.core.trees import flatten, size
+from tacit.core.values import Address, Array, Params, Population, Reply, Request, Scalar, State, Turn, Vector
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.watched import Watched, seen
 from tacit.federation.cohort import COHORT
@@ -18,6 +18,8 @@ from tacit.federation.engines.in_process import InProcess
 from tacit.federation.run import broadcast, run
 from tacit.federation.worker import Worker
 from tacit.learning.contribution import contribution_like
+from tacit.privacy import protection as layers
+from tacit.privacy.randomness import simulated
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -73,14 +75,25 @@ def watch(
     ready = protection.on(replace(plan, algorithm=Watched(plan.algorithm), rounds=rounds), len(clients))
     nodes = _nodes(ready, clients, numbers)
     tap = Tap(InProcess(nodes))
+    told = layers.start(ready)
     shared = broadcast(plan.model, ready.algorithm.init(plan.model, clients.schema, plan.seed).shared)
     for done in run(ready, tap, clients.schema):
         like = contribution_like(ready, shared, clients.schema, done.number)
+        turns = layers.turns(ready, done.number, size(like), len(clients), len(clients), told)
         each = None
         if protection.reads == "each":
-            each = np.stack([flatten(tap.heard[name].arrays) for name in nodes])
+            each = np.stack([_undone(ready, flatten(tap.heard[name].arrays), turns) for name in nodes])
         yield View(each, seen(done.state), like, len(clients), shared)
-        shared = broadcast(plan.model, done.state.shared)
+        shared, told = broadcast(plan.model, done.state.shared), layers.unpacked(ready, done.state.server)
+
+
+def _undone(plan: Plan, message: Vector, turns: tuple[Turn, ...]) -> Vector:
+    """(d,) what a client's message says of its contribution: every layer is public but noise that the server adds."""
+    if plan.per_client:
+        for transform, turn in zip(reversed(plan.protect), reversed(turns), strict=True):
+            if not transform.noisy or transform.bound is None:
+                message = transform.decode(message, turn, simulated("undone"))
+    return message
 
 
 class Puppets:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tacit.core.plan import Plan
-from tacit.core.values import Population
+from tacit.core.values import Population, Turn
 from tacit.data.adult import Adult
 from tacit.data.clients import ByCustomer
 from tacit.evaluation.attacks import likelihood_ratio
@@ -28,10 +28,14 @@ from tacit.learning.standardised import Standardised
 from tacit.models.like_classifier import LikeClassifier
 from tacit.models.logistic_regression import LogisticRegression
 from tacit.models.multilayer_perceptron import MultilayerPerceptron
+from tacit.privacy.randomness import simulated
 from tacit.privacy.secure_sum.sum import SecAgg
 from tacit.privacy.transforms.clip import Clip
 from tacit.privacy.transforms.distributed_gaussian import DistributedGaussian
+from tacit.privacy.transforms.gaussian import Gaussian
+from tacit.privacy.transforms.laplace import Laplace
 from tacit.privacy.transforms.local_gaussian import LocalGaussian
+from tacit.privacy.transforms.local_laplace import LocalLaplace
 
 EVERY = pytest.mark.parametrize("cls", found().values(), ids=found())
 STEPS = {step.name: step for step in ladder()}
@@ -133,6 +137,16 @@ def test_an_attacker_knows_what_a_customer_it_knows_would_send_in_every_round(fa
     for view in watch(factorised.plan, clients, STEPS["nothing"], 3):
         assert view.each is not None
         assert np.array_equal(puppets.answers(view.shared), view.each)
+
+
+@pytest.mark.parametrize("kind", [Gaussian, Laplace, LocalGaussian, LocalLaplace], ids=lambda kind: kind.__name__)
+def test_an_attacker_of_sums_reckons_with_the_noise_that_is_in_them(kind):
+    """Standard deviation over 4,000 values, seeds fixed: within 6 % but for one chance in 10^7 (Gaussian)."""
+    mechanism, turn = kind(clip_norm=2.0, noise_multiplier=3.0), Turn(1, 1, size=4000, clients=25, parties=25)
+    source = simulated(0, "noise of a sum")
+    total = sum(mechanism.encode(np.zeros(4000), turn, source) for _ in range(25))
+    noise = mechanism.decode(np.asarray(total, np.float64), turn, source)
+    assert float(np.std(noise)) == pytest.approx(Protection("it", (mechanism,)).noise(25), rel=0.06)
 
 
 def test_noise_that_hides_examples_is_as_much_noise_on_clients():
