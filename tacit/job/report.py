@@ -274,8 +274,8 @@ def _notes(plan: Plan, arms: list[Arm], data: Interactions | Tabular) -> list[st
         )
     if plan.folds and any(arm.trained.spent is not None for arm in arms):
         notes.append(
-            f"Epsilon is that of one of {plan.folds} folds, whose model is kept. The other folds' models were trained with "
-            "as much and are not published; a budget is charged for all."
+            f"Epsilon is that of one of {plan.folds} folds, whose model is kept. The other folds' models were trained "
+            "with as much and are not published; a budget is charged for all."
         )
     for arm in arms:
         if arm.plan.secure_sum is None:
