@@ -31,6 +31,7 @@ from tacit.data.split import population
 from tacit.data.storefront import Storefront
 from tacit.evaluation.attacks.attributes import Attributes
 from tacit.evaluation.attacks.canary_audit import CanaryAudit, audit
+from tacit.evaluation.attacks.customer_membership import CustomerMembership
 from tacit.evaluation.attacks.gradient_inversion import GradientInversion
 from tacit.evaluation.attacks.item_sets import ItemSets
 from tacit.evaluation.attacks.model_inversion import ModelInversion
@@ -204,7 +205,7 @@ def tables(worlds: int, seeds: int, only: str) -> tuple[list[dict[str, Any]], li
     movies, shop, adult = recommender(), neighbours(), table_of_rows()
     stages: tuple[tuple[Scene, list[Attack]], ...] = (
         (movies, [ItemSets(), SumMembership(), Attributes("gender"), Attributes("age_band")]),
-        (shop, [ModelInversion()]),
+        (shop, [ModelInversion(), CustomerMembership()]),
         (adult, [*(GradientInversion(b) for b in (1, 2, 4, 8, 32)), RowMembership(worlds=worlds)]),
     )
     for scene, attacks in stages:

@@ -55,7 +55,13 @@ def test_an_attacked_run_still_verifies_and_its_sealed_files_are_untouched(attac
 def test_the_table_has_every_protection_and_an_audit_of_the_plans_noise(attacked):
     found = strict((attacked / "attacks.json").read_text())
     assert found["training"] == "federated" and found["definition"].startswith("Data leakage is the share")
-    assert {row["attack"] for row in found["rows"]} == {"Attributes", "ItemSets", "ModelInversion", "SumMembership"}
+    assert {row["attack"] for row in found["rows"]} == {
+        "Attributes",
+        "CustomerMembership",
+        "ItemSets",
+        "ModelInversion",
+        "SumMembership",
+    }
     for row in found["rows"]:
         assert "refused" in row or {"secure sum + DP", "this plan"} <= row["cells"].keys()
         assert "refused" in row or "nothing" in row["cells"] or "rounds?" in row["question"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tacit.core.values import Array
+from tacit.evaluation.attacks.leakage import auc, recovered_at
 
 
 def online(observed: Array, shadows: Array, members: Array) -> Array:
@@ -27,6 +28,26 @@ def offline(observed: Array, shadows: Array, members: Array) -> Array:
     mean, spread = _moments(shadows, ~members)
     score = (observed - mean) / spread
     return np.asarray(np.where(np.isfinite(score), score, 0.0))
+
+
+def each_world(statistics: Array, members: Array) -> dict[str, Array]:
+    """Name -> (worlds * records,) scores: every world is the target once, judged by all others; and one threshold."""
+    scores: dict[str, list[Array]] = {"online": [], "offline": []}
+    for world in range(len(statistics)):
+        others = np.arange(len(statistics)) != world
+        for name, rule in (("online", online), ("offline", offline)):
+            scores[name].append(rule(statistics[world], statistics[others], members[others]))
+    return {name: np.concatenate(parts) for name, parts in scores.items()} | {"threshold": statistics.ravel()}
+
+
+def figures(truth: Array, scores: dict[str, Array]) -> dict[str, float]:
+    """AUC and true-positive rates at 0.1 % and 1 % false positives of every kind of score."""
+    out: dict[str, float] = {}
+    for name, score in scores.items():
+        out[f"{name} auc"] = auc(truth, score)
+        for rate in (0.001, 0.01):
+            out[f"{name} at {rate:g}"] = recovered_at(truth, score, rate)
+    return out
 
 
 def _moments(shadows: Array, which: Array) -> tuple[Array, Array]:

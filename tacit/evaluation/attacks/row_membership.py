@@ -15,7 +15,7 @@ from tacit.core.protocols import Classifier
 from tacit.core.values import Array, Population
 from tacit.evaluation.attacks import likelihood_ratio
 from tacit.evaluation.attacks.gradient_inversion import standardised
-from tacit.evaluation.attacks.leakage import Leakage, auc, pooled, recovered_at
+from tacit.evaluation.attacks.leakage import Leakage, pooled
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.scene import Scene
 from tacit.evaluation.attacks.view import released
@@ -67,22 +67,12 @@ class RowMembership:
                 for w, inside in enumerate(members)
             ]
         )
-        scores: dict[str, list[Array]] = {"online": [], "offline": []}
-        for world in range(self.worlds):
-            others = np.arange(self.worlds) != world
-            for name, rule in (("online", likelihood_ratio.online), ("offline", likelihood_ratio.offline)):
-                scores[name].append(rule(loss[world], loss[others], members[others]))
         truth = members.ravel()
-        found = {name: np.concatenate(parts) for name, parts in scores.items()} | {"threshold": loss.ravel()}
-        more: dict[str, float] = {}
-        for name, score in found.items():
-            more[f"{name} auc"] = auc(truth, score)
-            for rate in (0.001, 0.01):
-                more[f"{name} at {rate:g}"] = recovered_at(truth, score, rate)
+        found = likelihood_ratio.each_world(loss, members)
         chosen = found["online" if self.online else "offline"]
         owner = np.tile(np.arange(count), self.worlds)
         out = pooled("rows", truth, chosen, np.zeros(len(truth)), self.rate, owner, scene.seed)
-        return replace(out, more=more)
+        return replace(out, more=likelihood_ratio.figures(truth, found))
 
     def plan(self, scene: Scene) -> Plan:
         """The attacked training."""

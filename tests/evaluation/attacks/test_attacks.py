@@ -13,6 +13,7 @@ from tacit.data.adult import Adult
 from tacit.data.clients import ByCustomer
 from tacit.evaluation.attacks import likelihood_ratio
 from tacit.evaluation.attacks.attributes import Attributes
+from tacit.evaluation.attacks.customer_membership import CustomerMembership
 from tacit.evaluation.attacks.gradient_inversion import RATE, GradientInversion, rows_in, standardised
 from tacit.evaluation.attacks.item_sets import ItemSets
 from tacit.evaluation.attacks.model_inversion import ModelInversion
@@ -47,9 +48,8 @@ SMALL = {
 
 
 def test_all_attacks_of_the_folder_are_found():
-    assert {"ItemSets", "SumMembership", "Attributes", "ModelInversion", "GradientInversion", "RowMembership"} <= set(
-        found()
-    )
+    recommenders = {"ItemSets", "SumMembership", "Attributes", "ModelInversion", "CustomerMembership"}
+    assert recommenders | {"GradientInversion", "RowMembership"} <= set(found())
 
 
 @EVERY
@@ -221,6 +221,14 @@ def test_shadow_trainings_tell_members_and_noise_hides_them(rows):
     assert noisy.auc is not None and noisy.auc < plain.auc - 0.1
 
 
+def test_shadow_trainings_tell_whose_history_an_item_item_model_learned_and_noise_hides_them(item_item):
+    plain = CustomerMembership().attempt(item_item, STEPS["nothing"])
+    assert plain.more is not None and plain.auc is not None
+    assert plain.broken and plain.auc > 0.8 and plain.auc > plain.more["threshold auc"] + 0.1
+    noisy = CustomerMembership().attempt(item_item, STEPS["secure sum + DP"])
+    assert noisy.auc is not None and noisy.auc < 0.65
+
+
 def test_attacks_say_why_they_cannot_be_staged(factorised, rows):
     assert "no gender" in str(Attributes("gender").refuses(factorised))
     assert "too few" in str(
@@ -230,6 +238,8 @@ def test_attacks_say_why_they_cannot_be_staged(factorised, rows):
         factorised, plan=dataclasses.replace(factorised.plan, model=LikeClassifier(), algorithm=item_sum())
     )
     assert "does not rank" in str(ModelInversion().refuses(liked))
+    assert "does not rank" in str(CustomerMembership().refuses(liked))
+    assert "too few" in str(CustomerMembership(pool=30).refuses(factorised))
     assert [type(a).__name__ for a in staged(rows)][:4] == ["GradientInversion"] * 4
 
 
