@@ -22,6 +22,7 @@ from tacit.core.values import DataError, PlanError, Population, TacitError
 from tacit.data.interactions import Interactions
 from tacit.data.tabular import Tabular
 from tacit.evaluation.attacks import canary_audit, table
+from tacit.evaluation.attacks.customer_membership import CustomerMembership
 from tacit.evaluation.attacks.gradient_inversion import GradientInversion
 from tacit.evaluation.attacks.item_sets import ItemSets
 from tacit.evaluation.attacks.protections import Protection, ladder, of_plan
@@ -118,9 +119,9 @@ def _strength(plan: Plan) -> str:
 def quick(plan: Plan, data: Interactions | Tabular, noisy: Plan | None = None) -> dict[str, Any]:
     """The part that every run's own report has: seconds of work.
 
-    One or two attacks against every protection, or where messages are large one against none and the plan's own.
-    `noisy` is a training with noise (of this run), which canaries audit. Where nothing can be attacked so fast, it says
-    why.
+    Attacks against every protection (LiRA, which trains, against three), or where messages are large one against none
+    and the plan's own. `noisy` is a training with noise (of this run), which canaries audit. Where nothing can be
+    attacked so fast, it says why.
     """
     notes = ["`tacit attack` on the run folder tries every attack, on more clients and over several rounds."]
     try:
@@ -144,6 +145,8 @@ def _quickly(scene: Scene) -> Iterator[dict[str, Any]]:
     values = size(observe(scene.plan, scene.clients.take([0]), Protection()).like)
     if values * QUICK <= LIGHT:
         yield from _rows(scene, [ItemSets(), SumMembership()])
+        first, *_, last = ladder(*_settings(scene.plan))
+        yield from table.rows(scene, (first, last, of_plan(scene.plan)), [CustomerMembership()])
     else:
         yield from table.rows(scene, (Protection(), of_plan(scene.plan)), [ItemSets()])
 

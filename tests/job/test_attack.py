@@ -115,7 +115,10 @@ def test_attacks_can_be_written_elsewhere_and_say_what_they_cannot_do(finished, 
 
 def test_a_runs_own_report_has_a_quick_part(finished):
     report = strict((finished / "report.json").read_text())
-    items, took_part = report["attacks"]["rows"]
+    items, took_part, taught = report["attacks"]["rows"]
+    assert taught["cells"].keys() == {"nothing", "secure sum + DP", "this plan"}
+    assert not taught["cells"]["secure sum + DP"]["broken"]
+    assert {"online at 0.001", "online at 0.01", "threshold auc"} <= taught["cells"]["nothing"]["more"].keys()
     assert items["cells"]["nothing"]["auc"] > 0.99 > items["cells"]["this plan"]["auc"]
     assert took_part["cells"]["nothing"]["share"] > 0.9
     for row in (items, took_part):
