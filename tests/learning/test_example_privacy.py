@@ -79,6 +79,19 @@ def test_one_example_moves_the_sum_by_at_most_clip_in_l2(model, data) -> None:
         assert moved <= 0.3 * (1.0 + 1e-6)
 
 
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_an_example_whose_gradient_overflows_counts_as_nothing_and_is_not_told_of(model, data) -> None:
+    """Else a server that sends parameters of its choice would learn, beside the noise, who has which value."""
+    rows = {name: np.array(values) for name, values in data["tabular"].fields.items()}
+    wild = np.arange(len(rows["y"])) % 4 == 0
+    rows["x"][wild, 0] = np.float32(np.nan)
+    found = clipped_sum(model, tensors(parameters(model)), rows, 0.3)
+    others = clipped_sum(model, tensors(parameters(model)), {name: v[~wild] for name, v in rows.items()}, 0.3)
+    for name, value in others.items():
+        assert torch.isfinite(found[name]).all()
+        np.testing.assert_allclose(found[name].numpy(), value.numpy(), rtol=1e-6, atol=1e-9)
+
+
 test_one_example_moves_a_step_s_gradient_before_noise_by_at_most_clip_in_l2 = (
     test_one_example_moves_the_sum_by_at_most_clip_in_l2
 )
