@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 
 import numpy as np
 
-from tacit.core.values import Params, Vector
+from tacit.core.values import Array, Params, Vector
 
 
 def flatten(params: Params, dtype: type = np.float64) -> Vector:
@@ -15,6 +16,11 @@ def flatten(params: Params, dtype: type = np.float64) -> Vector:
     if not params:
         return np.zeros(0, dtype)
     return np.concatenate([np.asarray(params[name], dtype).ravel() for name in sorted(params)])
+
+
+def marked(like: Params, names: Collection[str]) -> Array:
+    """(d,) bool: which values of the arrays, laid end to end in name order, belong to these names."""
+    return flatten({name: np.full(np.shape(value), name in names) for name, value in like.items()}, bool)
 
 
 def unflatten(vector: Vector, like: Params) -> Params:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tacit.core.plan import Plan
+from tacit.core.trees import marked
 from tacit.core.values import Array, Params, PlanError, Turn
 from tacit.learning.integers import SLACK, Codec
 from tacit.privacy import protection
@@ -51,7 +50,7 @@ def _chosen(like: Params, names: tuple[str, ...], size: int) -> Array | None:
         return None
     if unknown := sorted(set(names) - like.keys()):
         raise PlanError(f"proof_of names parts of what is sent, which are {sorted(like)}; got {unknown[0]!r}")
-    out = np.concatenate([np.full(np.size(like[name]), name in names) for name in sorted(like)])
+    out = marked(like, names)
     if len(out) != size:
         raise PlanError(
             f"a contribution of {len(out)} values leaves as {size}, so its parts cannot be told apart: drop proof_of, "

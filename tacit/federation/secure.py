@@ -221,18 +221,15 @@ class SecureServer:
 
         In a complete graph the counted ones would tell how many took part.
         """
-        plan, told = self._plan, getattr(self._rules, "traffic", None)
-        if plan.sampling != "poisson" or told is None:
+        plan = self._plan
+        if plan.sampling != "poisson" or not hasattr(self._rules, "traffic"):
             survivors = sum(len(part.survivors) for part in opened)
             return talk.up // max(survivors, 1), talk.down // max(len(talk.parties), 1)
         everyone = len(self._trusted)
         expected = (plan.cohort if plan.secure_between == "clients" else everyone) // plan.groups
         names = sum(len(name.encode()) + 1 for name in self._trusted) * expected // max(everyone, 1)
-        if hasattr(self._rules, "traffic"):
-            moved: tuple[int, int] = self._rules.traffic(expected, sum(codec.lengths), names, *self._proven)
-            return moved
-        up, down = told(expected, sum(codec.lengths), names)
-        return int(up), int(down)
+        moved: tuple[int, int] = self._rules.traffic(expected, sum(codec.lengths), names, *self._proven)
+        return moved
 
     def _received(self, party: Address, reply: Reply) -> int:
         try:

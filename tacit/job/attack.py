@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,15 +87,20 @@ def attack(plan: Plan, data: Interactions | Tabular, cohort: int = COHORT, canar
     yield _told(scene, rows, notes) | {"audit": audited(plan, scene, _clients(data), canaries)}
 
 
+def _own(plan: Plan, steps: Sequence[Protection]) -> Protection:
+    """The plan's own protection; the same view as one of the steps is not measured twice."""
+    mine = of_plan(plan)
+    same = next((s for s in steps if (s.protect, s.secure, s.reads) == (mine.protect, mine.secure, mine.reads)), None)
+    return mine if same is None else replace(mine, same_as=same.name)
+
+
 def _rows(scene: Scene, attacks: list[Attack] | None) -> Iterator[dict[str, Any]]:
     """Every attack (or some) against every protection and the plan's own; then by several rounds, where noise is.
 
     Without noise one round tells what there is to tell; with it, each further round tells a little more.
     """
-    mine = of_plan(scene.plan)
     steps = ladder(*_settings(scene.plan))
-    same = next((s for s in steps if (s.protect, s.secure, s.reads) == (mine.protect, mine.secure, mine.reads)), None)
-    mine = mine if same is None else replace(mine, same_as=same.name)
+    mine = _own(scene.plan, steps)
     yield from table.rows(scene, (*steps, mine), attacks)
     rounds = min(scene.plan.rounds, ROUNDS)
     if attacks is None and rounds > 1:
@@ -146,7 +151,7 @@ def _quickly(scene: Scene) -> Iterator[dict[str, Any]]:
     if values * QUICK <= LIGHT:
         yield from _rows(scene, [ItemSets(), SumMembership()])
         first, *_, last = ladder(*_settings(scene.plan))
-        yield from table.rows(scene, (first, last, of_plan(scene.plan)), [CustomerMembership()])
+        yield from table.rows(scene, (first, last, _own(scene.plan, (first, last))), [CustomerMembership()])
     else:
         yield from table.rows(scene, (Protection(), of_plan(scene.plan)), [ItemSets()])
 

@@ -72,12 +72,7 @@ def statement(plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "training": NAME,
-            "unit": cost.unit,
-            "epsilon": cost.epsilon,
-            "delta": cost.delta,
-            "neighbouring": cost.neighbouring,
-            "accountant": cost.accountant,
-            "epsilon_by_rdp": cost.check,
+            **cost.summary(),
             "mechanism": "permute and flip",
             "noise_in": "the choice among trainings",
             "against": "whoever sees which training was chosen",

@@ -173,12 +173,7 @@ def _statement(plan: Plan, cost: Spent, event: Event, clip: float | None) -> dic
     whole = "cohorts in turn" if plan.sampling == "cyclic" and plan.cohort else "everyone"
     return {
         "training": plan.name,
-        "unit": cost.unit,
-        "epsilon": cost.epsilon,
-        "delta": cost.delta,
-        "neighbouring": cost.neighbouring,
-        "accountant": cost.accountant,
-        "epsilon_by_rdp": cost.check,
+        **cost.summary(),
         "mechanism": event.mechanism,
         "noise_multiplier": event.noise_multiplier,
         "clip_norm": clip,

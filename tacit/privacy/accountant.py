@@ -52,6 +52,17 @@ class Spent:
     accountant: str  # "PLD", "RDP", "closed form", or "sum" (of epsilons, where delta is 0)
     check: float  # epsilon by RDP for the same events: never below what the accountant gives, but for rounding
 
+    def summary(self) -> dict[str, Any]:
+        """As reports state it."""
+        return {
+            "unit": self.unit,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "neighbouring": self.neighbouring,
+            "accountant": self.accountant,
+            "epsilon_by_rdp": self.check,
+        }
+
 
 def spent(events: Sequence[Event], delta: float, unit: str = "customer") -> Spent:
     """Epsilon of all events together; identical ones are grouped, so that a thousand rounds cost as much as one.
@@ -81,10 +92,10 @@ def _spent(groups: Groups, delta: float, unit: str) -> Spent:
         epsilon = math.fsum(_pure(event) * count for event, count in groups)
         return Spent(epsilon, delta, unit, relation, "sum", epsilon)
     if fixed == {False}:
-        epsilon, check, how = _add_or_remove(_few(_merged(groups)), delta)
+        epsilon, check, how = _add_or_remove(_few(merged(groups)), delta)
         return Spent(epsilon, delta, unit, relation, how, check)
     everyone = tuple((replace(e, noise_multiplier=e.noise_multiplier / 2.0, sampling="all"), n) for e, n in groups)
-    epsilon, check, how = _add_or_remove(_merged(everyone), delta)
+    epsilon, check, how = _add_or_remove(merged(everyone), delta)
     if any(event.sampling_rate < 1.0 for event, _ in groups):
         sampled = _rdp(_few(groups), delta)
         check = min(check, sampled)
@@ -93,7 +104,7 @@ def _spent(groups: Groups, delta: float, unit: str) -> Spent:
     return Spent(epsilon, delta, unit, relation, how, check)
 
 
-def _merged(groups: Groups) -> Groups:
+def merged(groups: Groups) -> Groups:
     """Gaussian rounds with everyone as the one Gaussian that they compose to."""
     plain = [(e, n) for e, n in groups if e.mechanism == GAUSSIAN and _whole(e)]
     if not plain:
@@ -132,12 +143,12 @@ def _add_or_remove(groups: Groups, delta: float) -> tuple[float, float, str]:
     interval = 10.0 ** math.floor(math.log10(min(max(check, 1e-3), 10.0)) - 3.0) if check < 1.0 else 1e-3
     if check > 100.0:
         interval = 1e-2
-    parts = [_distribution(event, interval).self_compose(count) for event, count in groups]
+    parts = [distribution(event, interval).self_compose(count) for event, count in groups]
     return float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta)), check, "PLD"
 
 
 @lru_cache(maxsize=512)
-def _distribution(event: Event, interval: float) -> Any:
+def distribution(event: Event, interval: float) -> Any:
     """The privacy loss distribution of one event."""
     with _Quiet():
         accountant = PLDAccountant(value_discretization_interval=interval)
@@ -148,13 +159,13 @@ def _distribution(event: Event, interval: float) -> Any:
 def _rdp(groups: Groups, delta: float) -> float:
     """Epsilon by RDP: under replace-one where cohorts are of fixed size, else under add-or-remove-one."""
     orders = tuple(DEFAULT_RDP_ORDERS) if len(groups) <= 4 else _FAST_ORDERS
-    curve = np.sum([count * _curve(event, orders) for event, count in groups], axis=0)
+    curve = np.sum([count * rdp_curve(event, orders) for event, count in groups], axis=0)
     with _Quiet():
         return float(compute_epsilon(orders, curve, delta)[0])
 
 
 @lru_cache(maxsize=4096)
-def _curve(event: Event, orders: tuple[float, ...]) -> Array:
+def rdp_curve(event: Event, orders: tuple[float, ...]) -> Array:
     """(orders,) Renyi divergence of one event."""
     fixed = event.sampling == "fixed"
     relation = dp.NeighboringRelation.REPLACE_ONE if fixed else dp.NeighboringRelation.ADD_OR_REMOVE_ONE

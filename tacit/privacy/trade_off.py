@@ -11,7 +11,7 @@ import numpy as np
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 
 from tacit.core.values import Array, Event
-from tacit.privacy.accountant import _curve, _distribution, _merged
+from tacit.privacy.accountant import distribution, merged, rdp_curve
 
 GRID = 0.01  # losses are rounded up to multiples of it
 ORDERS = (*range(2, 17), 20, 24, 32, 48)  # of RDP: whole and small ones, since cost grows with their squares
@@ -25,9 +25,9 @@ def deltas(events: Sequence[Event], epsilons: Array) -> Array:
     groups = tuple(sorted(Counter(events).items(), key=repr))
     fixed = any(event.sampling == "fixed" for event, _ in groups)
     plain = tuple((replace(e, noise_multiplier=e.noise_multiplier / 2.0, sampling="all"), n) for e, n in groups)
-    parts = [_distribution(event, GRID).self_compose(count) for event, count in _merged(plain if fixed else groups)]
+    parts = [distribution(event, GRID).self_compose(count) for event, count in merged(plain if fixed else groups)]
     found = np.array(reduce(lambda one, other: one.compose(other), parts).get_delta_for_epsilon(epsilons))
     if fixed and any(event.sampling_rate < 1.0 for event, _ in groups):
-        curve = np.sum([count * _curve(event, ORDERS) for event, count in groups], axis=0)
+        curve = np.sum([count * rdp_curve(event, ORDERS) for event, count in groups], axis=0)
         found = np.minimum(found, [compute_delta(ORDERS, curve, e)[0] for e in epsilons.tolist()])
     return found

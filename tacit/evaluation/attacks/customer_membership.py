@@ -14,7 +14,7 @@ import numpy as np
 from tacit.core.protocols import Recommender
 from tacit.core.values import Array, Params, Population
 from tacit.evaluation.attacks import likelihood_ratio
-from tacit.evaluation.attacks.leakage import Leakage, pooled
+from tacit.evaluation.attacks.leakage import Leakage
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.scene import Scene, membership
 from tacit.evaluation.attacks.view import released
@@ -52,18 +52,14 @@ class CustomerMembership:
         count = self._count(scene)
         source = np.random.default_rng([scene.seed, 5])
         pool = scene.clients.take(np.sort(source.permutation(len(scene.clients))[:count]))
-        members = np.argsort(source.random((self.worlds, count)), axis=1) < count // 2
+        members = likelihood_ratio.halves(self.worlds, count, source)
         asked = source.random(int(pool.offsets[-1])) >= HIDDEN
         statistics = np.zeros((self.worlds, count))
         for world, inside in enumerate(members):
             plan = replace(scene.plan, seed=scene.plan.seed + world)
             model = released(plan, pool.take(np.flatnonzero(inside)), protection).shared
             statistics[world] = _height(scene, model, pool, asked)
-        truth = members.ravel()
-        found = likelihood_ratio.each_world(statistics, members)
-        owner = np.tile(np.arange(count), self.worlds)
-        out = pooled("customers", truth, found["online"], np.zeros(len(truth)), self.rate, owner, scene.seed)
-        return replace(out, more=likelihood_ratio.figures(truth, found))
+        return likelihood_ratio.leakage("customers", statistics, members, "online", self.rate, scene.seed)
 
     def _count(self, scene: Scene) -> int:
         return min(self.pool or 2 * scene.cohort, len(scene.clients))

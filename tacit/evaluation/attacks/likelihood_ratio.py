@@ -7,10 +7,12 @@ Differs from the paper: one variance for all records (its own advice for few sha
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tacit.core.values import Array
-from tacit.evaluation.attacks.leakage import auc, recovered_at
+from tacit.evaluation.attacks.leakage import Leakage, auc, pooled, recovered_at
 
 
 def online(observed: Array, shadows: Array, members: Array) -> Array:
@@ -38,6 +40,19 @@ def each_world(statistics: Array, members: Array) -> dict[str, Array]:
         for name, rule in (("online", online), ("offline", offline)):
             scores[name].append(rule(statistics[world], statistics[others], members[others]))
     return {name: np.concatenate(parts) for name, parts in scores.items()} | {"threshold": statistics.ravel()}
+
+
+def halves(worlds: int, records: int, source: np.random.Generator) -> Array:
+    """(worlds, records) bool: who is in which world; half of all in each, at random."""
+    return np.asarray(np.argsort(source.random((worlds, records)), axis=1) < records // 2)
+
+
+def leakage(unit: str, statistics: Array, members: Array, rule: str, rate: float, seed: int) -> Leakage:
+    """Leakage by the scores of one rule ("online" or "offline"), with the figures of every kind of score."""
+    truth, found = members.ravel(), each_world(statistics, members)
+    owner = np.tile(np.arange(members.shape[1]), len(members))
+    out = pooled(unit, truth, found[rule], np.zeros(len(truth)), rate, owner, seed)
+    return replace(out, more=figures(truth, found))
 
 
 def figures(truth: Array, scores: dict[str, Array]) -> dict[str, float]:

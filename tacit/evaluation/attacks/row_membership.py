@@ -15,7 +15,7 @@ from tacit.core.protocols import Classifier
 from tacit.core.values import Array, Population
 from tacit.evaluation.attacks import likelihood_ratio
 from tacit.evaluation.attacks.gradient_inversion import standardised
-from tacit.evaluation.attacks.leakage import Leakage, pooled
+from tacit.evaluation.attacks.leakage import Leakage
 from tacit.evaluation.attacks.protections import Protection
 from tacit.evaluation.attacks.scene import Scene
 from tacit.evaluation.attacks.view import released
@@ -59,7 +59,7 @@ class RowMembership:
         count = min(self.rows, int(scene.clients.offsets[-1]))
         pool = standardised(scene, 1, count)
         source = np.random.default_rng([scene.seed, 3])
-        members = np.argsort(source.random((self.worlds, count)), axis=1) < count // 2
+        members = likelihood_ratio.halves(self.worlds, count, source)
         plan = self.plan(scene)
         loss = np.stack(
             [
@@ -67,12 +67,8 @@ class RowMembership:
                 for w, inside in enumerate(members)
             ]
         )
-        truth = members.ravel()
-        found = likelihood_ratio.each_world(loss, members)
-        chosen = found["online" if self.online else "offline"]
-        owner = np.tile(np.arange(count), self.worlds)
-        out = pooled("rows", truth, chosen, np.zeros(len(truth)), self.rate, owner, scene.seed)
-        return replace(out, more=likelihood_ratio.figures(truth, found))
+        rule = "online" if self.online else "offline"
+        return likelihood_ratio.leakage("rows", loss, members, rule, self.rate, scene.seed)
 
     def plan(self, scene: Scene) -> Plan:
         """The attacked training."""

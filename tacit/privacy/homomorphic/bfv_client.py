@@ -11,7 +11,7 @@ from tacit.privacy.homomorphic.bfv import Role
 from tacit.privacy.homomorphic.bfv_wire import STAGES, Rules, Session
 from tacit.privacy.homomorphic.pieces import Pieces, flat, hashed, pieces
 from tacit.privacy.homomorphic.wire import KIND, listed, signed
-from tacit.privacy.secure_sum.keys import Identity
+from tacit.privacy.secure_sum.keys import Identity, check_listed
 from tacit.privacy.secure_sum.wire import as_array, raw, taken
 
 
@@ -24,8 +24,7 @@ class BFVClient:
     )
 
     def __init__(self, rules: Rules, name: str, identity: Identity, run: bytes, trusted: Mapping[str, bytes]) -> None:
-        if trusted.get(name) != identity.public:
-            raise ProtocolError(f"the directory of identities does not list {name!r} with its own key")
+        check_listed(identity, name, trusted)
         self._rules, self._name, self._identity, self._run = rules, name, identity, run
         self._trusted = trusted
         self._role = Role()

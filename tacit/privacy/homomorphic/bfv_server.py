@@ -12,10 +12,10 @@ from tacit.privacy.homomorphic.bfv import Role, WorkerEnded
 from tacit.privacy.homomorphic.bfv_wire import STAGES, Rules, Session
 from tacit.privacy.homomorphic.pieces import Pieces, flat, hashed, packed, pieces
 from tacit.privacy.homomorphic.slots import count
-from tacit.privacy.homomorphic.wire import KIND, signed
+from tacit.privacy.homomorphic.wire import KIND, check_cohort, signed
 from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.roster import join
-from tacit.privacy.secure_sum.wire import as_array, as_rows, raw, taken
+from tacit.privacy.secure_sum.wire import as_array, as_rows, check_awaited, raw, taken
 
 
 class BFVServer:
@@ -62,11 +62,7 @@ class BFVServer:
             SecureSumAborted: the cohort is smaller than the minimum.
             ProtocolError: a name twice, empty, or with a line break.
         """
-        if len(cohort) < self._rules.least:
-            raise SecureSumAborted(f"{len(cohort)} parties were asked, but the minimum is {self._rules.least}")
-        if len(set(cohort)) != len(cohort):
-            raise ProtocolError("the cohort names a party twice")
-        join(cohort)  # refuses names that cannot be sent
+        check_cohort(cohort, self._rules.least)
         self._round, self._cohort, self._size, self._stage = round, tuple(cohort), size, 0
         self._names, self._answered = sorted(cohort), set[str]()
         self._roster, self._statement, self._spoilt = b"", b"", ""
@@ -110,10 +106,7 @@ class BFVServer:
                 refused by OpenFHE.
         """
         stage, got, session = self.stage, reply.arrays, self._session
-        if stage == "finish" or sender not in self._names:
-            raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
-        if sender in self._answered:
-            raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
+        check_awaited(sender, () if stage == "finish" else self._names, self._answered, stage)
         if stage in ("lead", "join"):
             if stage == "join" or sender == self._names[0]:
                 self._key(session, sender, got, stage)

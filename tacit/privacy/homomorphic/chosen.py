@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tacit.core.trees import marked
 from tacit.core.values import Array, Params, PlanError, ProtocolError, Reply, Request
 from tacit.privacy.secure_sum import client as masks_client
 from tacit.privacy.secure_sum import server as masks_server
@@ -82,7 +83,7 @@ def chosen(like: Params, parts: Sequence[str], size: int) -> Array:
     """
     if unknown := sorted(set(parts) - like.keys()):
         raise PlanError(f"parts of a homomorphic sum must be among {sorted(like)}, got {unknown[0]!r}")
-    out = np.concatenate([np.full(np.size(like[name]), name in parts) for name in sorted(like)])
+    out = marked(like, parts)
     if len(out) != size:
         raise PlanError(
             f"a contribution of {len(out)} values leaves as {size}, so its parts cannot be told apart: encrypt all "

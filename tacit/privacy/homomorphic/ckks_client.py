@@ -29,7 +29,7 @@ from tacit.privacy.homomorphic.ckks_wire import PARTIES, STAGES, WRAP, Rules, Se
 from tacit.privacy.homomorphic.pieces import Pieces, flat, hashed, pieces
 from tacit.privacy.homomorphic.wire import KIND, listed, signed
 from tacit.privacy.secure_sum.entropy import RandomBytes, System
-from tacit.privacy.secure_sum.keys import KEY, Identity, check_key, pair_secret, signed_key
+from tacit.privacy.secure_sum.keys import KEY, Identity, check_key, check_listed, pair_secret, signed_key
 from tacit.privacy.secure_sum.wire import as_array, as_rows, raw, taken
 
 _NONCE = bytes(12)  # every AES key encrypts one message
@@ -68,8 +68,7 @@ class SharedKeyClient:
         trusted: Mapping[str, bytes],  # name -> Ed25519 public key, from outside the server
         source: RandomBytes | None = None,
     ) -> None:
-        if trusted.get(name) != identity.public:
-            raise ProtocolError(f"the directory of identities does not list {name!r} with its own key")
+        check_listed(identity, name, trusted)
         ckks.needed()
         self._rules, self._name, self._identity, self._run = rules, name, identity, run
         self._trusted, self._source = trusted, source or System()

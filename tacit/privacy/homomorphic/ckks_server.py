@@ -11,11 +11,11 @@ from tacit.privacy.homomorphic import ckks
 from tacit.privacy.homomorphic.ckks_tags import LENGTH
 from tacit.privacy.homomorphic.ckks_wire import STAGES, WRAP, Rules, Session
 from tacit.privacy.homomorphic.pieces import flat, hashed, pieces
-from tacit.privacy.homomorphic.wire import KIND, signed
+from tacit.privacy.homomorphic.wire import KIND, check_cohort, signed
 from tacit.privacy.secure_sum.keys import KEY, check_key
 from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.roster import join
-from tacit.privacy.secure_sum.wire import as_array, as_rows, raw, taken
+from tacit.privacy.secure_sum.wire import as_array, as_rows, check_awaited, raw, taken
 
 
 class SharedKeyServer:
@@ -53,11 +53,7 @@ class SharedKeyServer:
             SecureSumAborted: the cohort is smaller than the minimum.
             ProtocolError: a name twice, empty, or with a line break.
         """
-        if len(cohort) < self._rules.least:
-            raise SecureSumAborted(f"{len(cohort)} parties were asked, but the minimum is {self._rules.least}")
-        if len(set(cohort)) != len(cohort):
-            raise ProtocolError("the cohort names a party twice")
-        join(cohort)  # refuses names that cannot be sent
+        check_cohort(cohort, self._rules.least)
         self._round, self._cohort, self._size, self._stage = round, tuple(cohort), size, 0
         self._names, self._answered = sorted(cohort), set[str]()
         self._sealed = self._roster = self._statement = b""
@@ -107,10 +103,7 @@ class SharedKeyServer:
                 another sum than another party opened.
         """
         stage, got, session = self.stage, reply.arrays, self._session
-        if sender not in self._asked():
-            raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
-        if sender in self._answered:
-            raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
+        check_awaited(sender, self._asked(), self._answered, stage)
         public = self._trusted.get(sender)
         if stage == "advertise":
             key = taken(got, "key", (KEY,)).tobytes()

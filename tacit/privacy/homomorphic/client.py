@@ -29,7 +29,7 @@ from tacit.privacy.homomorphic.ring import Ring
 from tacit.privacy.homomorphic.rules import Rules
 from tacit.privacy.randomness import Stream
 from tacit.privacy.secure_sum.entropy import RandomBytes, System
-from tacit.privacy.secure_sum.keys import Identity
+from tacit.privacy.secure_sum.keys import Identity, check_listed
 from tacit.privacy.secure_sum.wire import as_array, raw, taken
 
 
@@ -68,8 +68,7 @@ class Client:
         trusted: Mapping[str, bytes],  # name -> Ed25519 public key, from outside the server
         source: RandomBytes | None = None,
     ) -> None:
-        if trusted.get(name) != identity.public:
-            raise ProtocolError(f"the directory of identities does not list {name!r} with its own key")
+        check_listed(identity, name, trusted)
         self._rules, self._name, self._identity, self._run = rules, name, identity, run
         self._trusted, self._source = trusted, source or System()
         self._last = -1

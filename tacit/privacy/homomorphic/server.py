@@ -17,7 +17,7 @@ from tacit.privacy.homomorphic.fingerprint import ROWS
 from tacit.privacy.homomorphic.rules import Rules
 from tacit.privacy.secure_sum.opened import Opened, SecureSumAborted
 from tacit.privacy.secure_sum.roster import join
-from tacit.privacy.secure_sum.wire import as_array, as_rows, taken
+from tacit.privacy.secure_sum.wire import as_array, as_rows, check_awaited, taken
 
 
 class Server:
@@ -74,11 +74,7 @@ class Server:
             PlanError: no ring holds for so many parties and values.
             ProtocolError: a name twice, empty, or with a line break.
         """
-        if len(cohort) < self._rules.least:
-            raise SecureSumAborted(f"{len(cohort)} parties were asked, but the minimum is {self._rules.least}")
-        if len(set(cohort)) != len(cohort):
-            raise ProtocolError("the cohort names a party twice")
-        join(cohort)  # refuses names that cannot be sent
+        wire.check_cohort(cohort, self._rules.least)
         self._session = wire.Session(self._run, round, self._rules.ring(len(cohort), size))
         self._cohort, self._size, self._stage = tuple(cohort), size, 0
         self._names = sorted(cohort)
@@ -132,10 +128,7 @@ class Server:
                 committed to.
         """
         session, stage, got = self._open(), self.stage, reply.arrays
-        if stage == "finish" or sender not in self._asked:
-            raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
-        if sender in self._answered:
-            raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
+        check_awaited(sender, () if stage == "finish" else self._asked, self._answered, stage)
         ring, public = session.ring, self._trusted.get(sender)
         if stage == "keys":
             key = threshold.checked_key(ring, taken(got, "key", (ring.primes, ring.degree), np.uint32))

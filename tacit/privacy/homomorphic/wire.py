@@ -24,6 +24,8 @@ import numpy as np
 from tacit.core.values import Array, ProtocolError
 from tacit.privacy.homomorphic.ring import Ring
 from tacit.privacy.secure_sum.keys import pack, verified
+from tacit.privacy.secure_sum.opened import SecureSumAborted
+from tacit.privacy.secure_sum.roster import join
 from tacit.privacy.secure_sum.wire import KIND
 
 __all__ = ["KIND", "STAGES", "Session"]
@@ -79,6 +81,20 @@ class Session:
 def hashed(array: Array) -> bytes:
     """SHA-256 of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(array).data).digest()
+
+
+def check_cohort(cohort: Sequence[str], least: int) -> None:
+    """Check that a round of this cohort may begin.
+
+    Raises:
+        SecureSumAborted: the cohort is smaller than the minimum.
+        ProtocolError: a name twice, empty, or with a line break.
+    """
+    if len(cohort) < least:
+        raise SecureSumAborted(f"{len(cohort)} parties were asked, but the minimum is {least}")
+    if len(set(cohort)) != len(cohort):
+        raise ProtocolError("the cohort names a party twice")
+    join(cohort)  # refuses names that cannot be sent
 
 
 def listed(joined: bytes, me: str, least: int) -> list[str]:

@@ -54,8 +54,7 @@ class Client:
         trusted: Mapping[str, bytes],  # name -> Ed25519 public key, from outside the server
         source: RandomBytes | None = None,
     ) -> None:
-        if trusted.get(name) != identity.public:
-            raise ProtocolError(f"the directory of identities does not list {name!r} with its own key")
+        keys.check_listed(identity, name, trusted)
         self._rules, self._name, self._identity, self._run = rules, name, identity, run
         self._trusted, self._source = trusted, source or System()
         self._epoch, self._uploaded = -1, -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -75,6 +76,16 @@ class Identity:
     def sign(self, message: bytes) -> bytes:
         """64 bytes of Ed25519 signature."""
         return self._private.sign(message)
+
+
+def check_listed(identity: Identity, name: str, trusted: Mapping[str, bytes]) -> None:
+    """Check that a party's own key is the one that the directory of identities has under its name.
+
+    Raises:
+        ProtocolError: it is another, or there is none.
+    """
+    if trusted.get(name) != identity.public:
+        raise ProtocolError(f"the directory of identities does not list {name!r} with its own key")
 
 
 def verified(public: bytes, signature: bytes, message: bytes) -> bool:

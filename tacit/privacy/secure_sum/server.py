@@ -103,10 +103,7 @@ class Server:
             ProtocolError: from a client that was not asked or has answered, or malformed.
         """
         stage, got = self.stage, reply.arrays
-        if sender not in self.asked:
-            raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
-        if sender in self._answered:
-            raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
+        wire.check_awaited(sender, self.asked, self._answered, stage)
         if stage == "advertise":
             self._advert(sender, wire.taken(got, "advert", (keys.ADVERT,)).tobytes())
         elif stage == "masked":

@@ -17,7 +17,7 @@ with line breaks between them; survivors and dropped are packed bits over the ri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,18 @@ STAGES = ("advertise", "share", "masked", "sign", "unmask")
 COMMIT = "commit"  # between "share" and "masked", where something is proven
 KIND = "secure-sum/"  # before the stage, in Request.kind
 SEALED = 12 + 2 * SHARE + 16  # bytes: nonce of AES-GCM, a share of each secret, tag of AES-GCM
+
+
+def check_awaited(sender: str, asked: Container[str], answered: Container[str], stage: str) -> None:
+    """Check that a reply comes from a party that was asked in the open stage, and is its first.
+
+    Raises:
+        ProtocolError: it does not, or is not.
+    """
+    if sender not in asked:
+        raise ProtocolError(f"{sender!r} was not asked in this stage ({stage}), or answers too late")
+    if sender in answered:
+        raise ProtocolError(f"{sender!r} has already answered in this stage ({stage})")
 
 
 def traffic(n: int, k: int, values: int, names: int, signed: bool) -> tuple[int, int]:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from tacit.core.protocols import Adaptive, Randomness, Remembering, Transform
-from tacit.core.values import Array, Event, Turn, Vector
+from tacit.core.values import Array, Turn, Vector
+from tacit.privacy.layer import Layer
 from tacit.privacy.transforms.low_rank import LowRank
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorFeedback:
+class ErrorFeedback(Layer):
     """Compresses contribution + memory, and remembers on the client what was left out. The memory never leaves.
 
     It must come first in `protect`, and a bound after it: what a client sends in a round may be many rounds' worth.
@@ -50,11 +51,6 @@ class ErrorFeedback:
     def bound(self) -> float | None:
         """That of the compression."""
         return self.compress.bound
-
-    @property
-    def noisy(self) -> bool:
-        """Compression alone is not private."""
-        return False
 
     @property
     def per_client(self) -> bool:
@@ -98,7 +94,3 @@ class ErrorFeedback:
     def decode(self, total: Vector, turn: Turn, source: Randomness) -> Vector:
         """As the compression does."""
         return self._plain.decode(total, turn, source)
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None

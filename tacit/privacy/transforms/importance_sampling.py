@@ -18,7 +18,8 @@ import numpy as np
 from numba import njit
 
 from tacit.core.protocols import Randomness
-from tacit.core.values import Array, Event, Params, ProtocolError, Turn, Vector
+from tacit.core.values import Array, Params, ProtocolError, Turn, Vector
+from tacit.privacy.layer import Layer
 from tacit.privacy.within import within
 
 _CERTAIN = 1.0 - 1e-9  # chances from here on are one
@@ -26,7 +27,7 @@ _ORTHONORMAL = 1e-9  # how far products of directions may lie from 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
-class ImportanceSampling:
+class ImportanceSampling(Layer):
     """Turns rows of `columns` into the main directions of past sums; sends one in `ratio` of their values, by chance.
 
     A value's chance is the product of what its row and its direction weigh, at most 1; it is read divided by that
@@ -57,16 +58,6 @@ class ImportanceSampling:
             raise ValueError(f"ImportanceSampling needs a floor from 10^-6 to 10^6 and a rate in (0, 1], got {self!r}")
 
     @property
-    def bound(self) -> float | None:
-        """It bounds nothing."""
-        return None
-
-    @property
-    def noisy(self) -> bool:
-        """Public places are not private."""
-        return False
-
-    @property
     def per_client(self) -> bool:
         """Every client leaves out what it does not send."""
         return True
@@ -84,10 +75,6 @@ class ImportanceSampling:
     def length(self, turn: Turn) -> int:
         """One in `ratio` values of all rows, the last one filled up."""
         return math.ceil(-(-turn.size // self.columns) * self.columns / self.ratio)
-
-    def reach(self, bound: float, turn: Turn) -> float:
-        """The bound: orthonormal directions lengthen nothing, nor does leaving out."""
-        return bound
 
     def start(self) -> Params:
         """Nothing is known: the columns as they are, all alike."""
@@ -138,10 +125,6 @@ class ImportanceSampling:
         table = np.zeros(share.shape)
         table.ravel()[chosen] = total / share.ravel()[chosen]
         return np.asarray((table @ directions.T).ravel()[: turn.size])
-
-    def event(self, sampling: str, sampling_rate: float, turn: Turn) -> Event | None:
-        """No privacy event: nothing is protected."""
-        return None
 
     def _told(self, turn: Turn) -> Params:
         return turn.told or self.start()
