@@ -8,7 +8,7 @@ import numpy as np
 
 from tacit.core.values import Array, Vector
 
-_ROOM = 1.0 - 2.0**-30  # for the rounding of sums of floats
+_ROOM = 1.0 - 2.0**-30  # where the rounding of floats would carry a vector beyond the ball
 
 
 def steps(x: Vector, norm: float, most: int) -> Array:
@@ -28,4 +28,7 @@ def steps(x: Vector, norm: float, most: int) -> Array:
         return np.zeros(len(x), np.int64)
     shape = np.asarray(x, np.float64) / peak  # a sum may overflow where the values do not
     scale = min(peak / norm, 1.0 / float(np.sum(np.abs(shape))))
+    found = np.trunc(shape * (scale * most)).astype(np.int64)
+    if int(np.abs(found).sum()) <= most:
+        return found
     return np.trunc(shape * (scale * most * _ROOM)).astype(np.int64)
